@@ -1,0 +1,110 @@
+"""From strings to spans: where a mention can begin and end, and which occurrence of a string is meant.
+
+One definition of a mention's limits serves the constraint and the grounding, so what the constraint admits can always be
+found in the text.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+
+import regex
+
+from genre_x.document import Mention
+
+# Scripts written without spaces, and Hangul, whose particles are glued to nouns: any character can end a mention there.
+_UNSPACED = "".join(
+    rf"\p{{Script={script}}}"
+    for script in ("Han", "Hiragana", "Katakana", "Hangul", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan", "Bopomofo")
+)
+_CHUNK = regex.compile(rf"(?V1)(?P<space>\s+)|[[\p{{L}}\p{{N}}\p{{M}}_]--[{_UNSPACED}]]+|\X")
+_SURROGATE = regex.compile("[\ud800-\udfff]")
+
+
+def readable(text: str) -> str:
+    """`text` with lone surrogates, which no tokenizer can encode, replaced one by one; offsets stay as they are."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def chunks(text: str) -> list[tuple[int, int]]:
+    """Cut `text` into the pieces that mentions are made of.
+
+    Pieces are words, single characters of scripts without spaces, punctuation marks, and runs of white space; a base
+    character keeps its combining marks.
+
+    Returns:
+        Half-open character ranges that cover the text.
+
+    >>> text = "Bob's 東京 trip"
+    >>> [text[start:end] for start, end in chunks(text)]
+    ['Bob', "'", 's', ' ', '東', '京', ' ', 'trip']
+    """
+    return [match.span() for match in _CHUNK.finditer(text)]
+
+
+def normalized(fragment: str) -> str:
+    """`fragment` as the constraint spells it: every run of white space is one space, none at the ends."""
+    return " ".join(regex.split(r"\s+", fragment.strip())).strip()
+
+
+def occurrences(text: str, fragment: str) -> list[tuple[int, int]]:
+    """All places in `text` where `fragment` stands as whole chunks; runs of white space match each other.
+
+    >>> occurrences("Ana ate a banana. Ana\\nMaria too.", "Ana")
+    [(0, 3), (18, 21)]
+    >>> occurrences("Ana\\nMaria", "Ana Maria")
+    [(0, 9)]
+    """
+    words = normalized(fragment).split(" ")
+    if words == [""]:
+        return []
+    pattern = regex.compile(r"\s+".join(regex.escape(word, special_only=True) for word in words))
+    found = [match.span() for match in pattern.finditer(text, overlapped=True)]
+    if not found:
+        return []
+    limits = {limit for span in chunks(text) for limit in span}
+    return [(start, end) for start, end in found if start in limits and end in limits]
+
+
+def nearest_pair(
+    heads: Sequence[tuple[int, int]], tails: Sequence[tuple[int, int]]
+) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Choose which occurrences of head and tail are meant: the two that stand nearest to each other.
+
+    A sentence usually names both arguments of a relation side by side, so the pair with the fewest characters between
+    them is taken; a pair that overlaps comes last, then the first in the text decides. One span can't be both.
+
+    Returns:
+        The spans of head and tail, or None if there is no pair of two different spans.
+
+    >>> nearest_pair([(0, 3), (40, 43)], [(50, 54)])
+    ((40, 43), (50, 54))
+    """
+
+    def distance(pair: tuple[tuple[int, int], tuple[int, int]]) -> tuple[bool, int, int]:
+        (head_start, head_end), (tail_start, tail_end) = pair
+        gap = max(head_start, tail_start) - min(head_end, tail_end)
+        return gap < 0, gap, min(head_start, tail_start)
+
+    pairs = [(head, tail) for head, tail in product(heads, tails) if head != tail]
+    return min(pairs, key=distance, default=None)
+
+
+def finder(text: str, mentions: Iterable[Mention] | None = None) -> Callable[[str, str | None], list[tuple[int, int]]]:
+    """A function that finds the spans a string may stand for.
+
+    Args:
+        text: The document.
+        mentions: If given, only these spans are entities; a mention without type has every type.
+
+    Returns:
+        A function of a string and the name of a type, or None for a literal or untyped span, to its spans.
+    """
+    given = None if mentions is None else tuple(mentions)
+
+    def find(fragment: str, type_name: str | None) -> list[tuple[int, int]]:
+        if given is None or type_name is None:
+            return occurrences(text, fragment)
+        wanted = normalized(fragment)
+        return [m.span for m in given if normalized(m.text) == wanted and m.type in (None, type_name)]
+
+    return find

@@ -1,0 +1,303 @@
+"""Task files: what to extract, said in YAML, with examples.
+
+Everything wrong in a file is reported at once, with the line, before any model is loaded.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from genre_x.document import Document, Mention, Triple
+from genre_x.errors import TaskError, UnknownNameError
+from genre_x.formats import get_format
+from genre_x.grounding import nearest_pair, occurrences
+from genre_x.prompting import PromptTemplate
+from genre_x.resources import shipped
+from genre_x.schema import EntityType, Fault, LiteralType, RelationType, Schema, schema_faults
+
+DEFAULT_TASK = "general"
+
+T = TypeVar("T", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One extraction task: a schema, how to ask for it, and examples.
+
+    Attributes:
+        schema: Entity types, relation types and attributes.
+        instruction: The first sentence of the prompt.
+        examples: Annotated documents, shown to the model as earlier turns of the chat.
+        template: Name of a file in `prompts/templates/`, without its suffix.
+        output_format: Name of an output format.
+        language: ISO 639-1 code of the documents.
+    """
+
+    schema: Schema
+    instruction: str
+    examples: tuple[Document, ...] = ()
+    template: str = "re.v1"
+    output_format: str = "rows"
+    language: str = "en"
+
+
+class _Attribute(BaseModel):
+    """An attribute as it stands in a file."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+    name: str = Field(min_length=1)
+    description: str = ""
+    head_types: tuple[str, ...] = ()
+    value: LiteralType = "text"
+
+
+class _Example(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    text: str = Field(min_length=1)
+    triples: tuple[tuple[str, ...], ...]
+
+
+class _Head(BaseModel):
+    """The fields of a file that are no lists of their own."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+    name: str = Field(min_length=1)
+    instruction: str = Field(min_length=1)
+    language: str = Field(default="en", min_length=2)
+    template: str = "re.v1"
+    output_format: str = "rows"
+    entity_types: list[Any] = []
+    relation_types: list[Any] = []
+    attributes: list[Any] = []
+    examples: list[Any] = []
+
+
+def task_path(name: str | Path) -> Path:
+    """The file that `name` means: a path, or the name of a shipped task.
+
+    Raises:
+        UnknownNameError: Neither a file nor a shipped task.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    folder = shipped("prompts")
+    if len(path.parts) <= 2 and (folder / f"{path.stem}.yaml").is_file() and path.parent.name in ("", "prompts"):
+        return folder / f"{path.stem}.yaml"
+    raise UnknownNameError("task or task file", str(name), (file.stem for file in folder.glob("*.yaml")))
+
+
+def load_task(name: str | Path = DEFAULT_TASK) -> Task:
+    """Read a task file.
+
+    Args:
+        name: Path of a YAML file, or the name of a shipped task such as `general`.
+
+    Raises:
+        UnknownNameError: There is no such file or task.
+        TaskError: The file has faults; the error lists all of them.
+    """
+    path = task_path(name)
+    return parse_task(path.read_text(encoding="utf-8"), source=str(name))
+
+
+def parse_task(text: str, *, source: str = "task") -> Task:
+    """Read the text of a task file.
+
+    Args:
+        text: YAML.
+        source: What error messages call it.
+
+    Raises:
+        TaskError: The text has faults; the error lists all of them.
+    """
+    try:
+        content = yaml.safe_load(text)
+        lines = _Lines(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise TaskError(source, [f"{place}not valid YAML: {error.problem or error.context}"]) from error
+    except yaml.YAMLError as error:
+        raise TaskError(source, [f"not valid YAML: {error}"]) from error
+    if not isinstance(content, dict):
+        raise TaskError(source, [f"a task file is a mapping with the keys name, instruction, …; found {content!r:.60}"])
+    return _Reader(content, lines, source).read()
+
+
+class _Lines:
+    """Line numbers of the parts of a YAML file."""
+
+    def __init__(self, text: str) -> None:
+        self._root = yaml.compose(text, Loader=yaml.SafeLoader)
+
+    def place(self, *path: str | int) -> str:
+        """`line 12, relation_types[3].head_types: `, as exact as the file allows."""
+        node, line = self._root, 1
+        for step in path:
+            if isinstance(node, yaml.MappingNode):
+                found = [(key, value) for key, value in node.value if key.value == step]
+                if not found:
+                    break
+                key, node = found[0]
+                line = key.start_mark.line + 1
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+                line = node.start_mark.line + 1
+            else:
+                break
+        name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+        return f"line {line}, {name}: " if name else ""
+
+
+@dataclass
+class _Reader:
+    """Reads one file, keeping on after a fault so that all are found."""
+
+    content: Mapping[str, Any]
+    lines: _Lines
+    source: str
+    faults: list[str] = field(default_factory=list)
+
+    def read(self) -> Task:
+        head = self._valid(_Head, self.content)
+        entity_types = self._list(EntityType, "entity_types")
+        relation_types = self._list(RelationType, "relation_types")
+        attributes = [
+            RelationType(name=item.name, description=item.description, head_types=item.head_types, tail_types=(item.value,))
+            for item in self._list(_Attribute, "attributes")
+        ]
+        structure_holds = not self.faults
+        relations = [*relation_types, *attributes]
+        if not relations and structure_holds:
+            self.faults.append("relation_types: there is no relation type and no attribute; declare at least one")
+        if structure_holds:  # otherwise a type that could not be read would be reported as undeclared, too
+            for fault in schema_faults(entity_types, relations):
+                self.faults.append(self._place_of(fault, len(relation_types)) + fault.message)
+        schema = Schema.model_construct(
+            name=head.name if head else "?", relation_types=tuple(relations), entity_types=tuple(entity_types)
+        )
+        examples = self._examples(schema, check_names=structure_holds)
+        if head is not None:
+            self._names(head)
+        if self.faults or head is None:
+            raise TaskError(self.source, self.faults)
+        return Task(
+            schema=schema,
+            instruction=head.instruction,
+            examples=examples,
+            template=head.template,
+            output_format=head.output_format,
+            language=head.language,
+        )
+
+    def _names(self, head: _Head) -> None:
+        for key, check in (("template", PromptTemplate.load), ("output_format", get_format)):
+            try:
+                check(getattr(head, key))
+            except UnknownNameError as error:
+                self.faults.append(f"{self.lines.place(key)}{error}")
+
+    def _place_of(self, fault: Fault, n_relation_types: int) -> str:
+        if fault.kind == "relation_types" and fault.index >= n_relation_types:
+            return self.lines.place("attributes", fault.index - n_relation_types)
+        return self.lines.place(fault.kind, fault.index)
+
+    def _valid(self, model: type[T], value: Any, *place: str | int) -> T | None:
+        try:
+            return TypeAdapter(model).validate_python(value)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                found = "" if detail["type"] in ("missing", "extra_forbidden") else f"; found {detail['input']!r:.60}"
+                if detail["type"] == "extra_forbidden":
+                    found = f"; known keys: {', '.join(model.model_fields)}"
+                self.faults.append(f"{self.lines.place(*place, *detail['loc'])}{detail['msg']}{found}")
+            return None
+
+    def _list(self, model: type[T], key: str) -> list[T]:
+        items = self.content.get(key) or []
+        if not isinstance(items, list):
+            return []  # reported with the head
+        valid = [self._valid(model, item, key, index) for index, item in enumerate(items)]
+        return [item for item in valid if item is not None]
+
+    def _examples(self, schema: Schema, *, check_names: bool) -> tuple[Document, ...]:
+        documents = []
+        for index, item in enumerate(self.content.get("examples") or []):
+            example = self._valid(_Example, item, "examples", index)
+            if example is None:
+                continue
+            place = self.lines.place("examples", index)
+            triples, faults = ground_rows(example.text, example.triples, schema if check_names else None)
+            self.faults += [place + fault for fault in faults]
+            documents.append(Document(f"example-{index}", example.text, triples=tuple(triples)))
+        return tuple(documents)
+
+
+def ground_rows(
+    text: str, rows: Sequence[Sequence[str]], schema: Schema | None
+) -> tuple[list[Triple], list[str]]:
+    """Turn hand-written rows `[head, relation, tail]`, with types where the schema leaves a choice, into triples.
+
+    Args:
+        text: Where the heads and tails stand.
+        rows: As the format `rows` writes them.
+        schema: What the rows must conform to; None skips that check.
+
+    Returns:
+        The triples, and one line for each fault.
+    """
+    triples, faults = [], []
+    for row in rows:
+        if len(row) < 3:
+            faults.append(f"a triple is [head, relation, tail], found {list(row)}")
+            continue
+        head, name, tail, *types = row
+        missing = [fragment for fragment in (head, tail) if not occurrences(text, fragment)]
+        faults += [f"{fragment!r} is not in the text of this example: {text!r:.80}" for fragment in missing]
+        head_type = tail_type = None
+        if schema is not None:
+            relation = schema.relation_type(name)
+            if relation is None:
+                known = ", ".join(sorted(other.name for other in schema.relation_types))
+                faults.append(f"relation {name!r} is not declared. Declared: {known}")
+                continue
+            head_type, tail_type, fault = _types(schema, relation, types)
+            if fault:
+                faults.append(f"triple {list(row)}: {fault}")
+                continue
+        if missing:
+            continue
+        pair = nearest_pair(occurrences(text, head), occurrences(text, tail))
+        if pair is None:
+            faults.append(f"head and tail are the same span {head!r}")
+            continue
+        (head_start, head_end), (tail_start, tail_end) = pair
+        triples.append(
+            Triple(
+                Mention(head_start, head_end, text[head_start:head_end], head_type),
+                name,
+                Mention(tail_start, tail_end, text[tail_start:tail_end], tail_type),
+            )
+        )
+    return triples, faults
+
+
+def _types(schema: Schema, relation: RelationType, given: Sequence[str]) -> tuple[str | None, str | None, str]:
+    """Types of head and tail, implied by the relation or taken in order from `given`, and what is wrong."""
+    left, chosen = list(given), []
+    for role, types in (("head", schema.head_types(relation)), ("tail", schema.tail_types(relation))):
+        if len(types) < 2:
+            chosen.append(types[0] if types else None)
+        elif not left:
+            return None, None, f"the {role} of {relation.name!r} can be {' or '.join(types)}; add its type to the triple"
+        elif left[0] not in types:
+            return None, None, f"the {role} of {relation.name!r} is {' or '.join(types)}, not {left[0]!r}"
+        else:
+            chosen.append(left.pop(0))
+    fault = f"{len(left)} elements too many: the types follow from the relation" if left else ""
+    return chosen[0], chosen[1], fault
