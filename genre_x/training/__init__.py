@@ -1,0 +1,1 @@
+"""Instruction fine-tuning: annotated documents → episodes → a model that writes triples."""

@@ -1,0 +1,256 @@
+"""Supervised fine-tuning: TRL's SFTTrainer for decoders, transformers' Seq2SeqTrainer for encoder-decoders."""
+
+import json
+import logging
+import random
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genre_x.chat import encode_chat
+from genre_x.datasets import AnnotatedSet, load_dataset, load_sentences
+from genre_x.errors import DataError, require
+from genre_x.formats import get_format
+from genre_x.models import METADATA_FILE, find_model, load_model
+from genre_x.prompting import PromptTemplate
+from genre_x.task import load_task
+from genre_x.training.config import EpisodesConfig, SourceConfig, TrainingConfig
+from genre_x.training.episodes import Episode, EpisodeBuilder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+
+logger = logging.getLogger(__name__)
+
+IGNORED = -100
+"""Label of a token without loss, as torch's cross entropy and transformers define it."""
+
+
+def train(config: TrainingConfig, *, resume: bool = False) -> Path:
+    """Fine-tune a model.
+
+    Args:
+        config: All that the run depends on.
+        resume: Go on from the newest checkpoint in the run folder, if there is one.
+
+    Returns:
+        The folder of the trained model or adapter, in the run folder.
+
+    Raises:
+        DataError: The training data can't be read, or no document fits into a sequence.
+    """
+    for module in ("trl", "datasets", "accelerate"):
+        require(module, extra="train")
+    import torch
+    import transformers
+
+    started = time.time()
+    sources = {role: _load(getattr(config, role), config.seed) for role in ("train", "dev")}
+    files = find_model(config.model)
+    transformers.set_seed(config.seed)
+    model, tokenizer = load_model(files, dtype=torch.float32)
+    builder = episode_builder(config, tokenizer, single_document=model.config.is_encoder_decoder)
+    rng = random.Random(config.seed)
+    episodes = {
+        role: [episode for source, repeat in sources[role] for episode in builder.build(source, rng, repeat=repeat)]
+        for role in ("train", "dev")
+    }
+    for role, found in episodes.items():
+        if not found:
+            raise DataError(f"No {role} document fits into {config.episodes.max_tokens} tokens. Raise episodes.max_tokens.")
+    encode = _encode_seq2seq if model.config.is_encoder_decoder else _encode_decoder
+    records = {role: [encode(tokenizer, episode) for episode in found] for role, found in episodes.items()}
+    n_tokens = sum(len(record["input_ids"]) for record in records["train"])
+    logger.info(
+        "%d documents in %d sequences, %d tokens per epoch",
+        sum(episode.n_documents for episode in episodes["train"]),
+        len(records["train"]),
+        n_tokens,
+    )
+    if config.compile_layers:
+        for layer in model.get_decoder().layers:
+            layer.compile()
+    trainer = _trainer(config, model, tokenizer, records)
+    folder = config.output_dir
+    outcome = trainer.train(resume_from_checkpoint=_newest_checkpoint(folder) if resume else None)
+    target = folder / "model"
+    _save(trainer.model, tokenizer, target, config, builder.template.id)
+    result = {
+        "config": config.model_dump(mode="json"),
+        "template": builder.template.id,
+        "model": files.name,
+        "n_train_documents": sum(episode.n_documents for episode in episodes["train"]),
+        "n_train_sequences": len(records["train"]),
+        "n_train_tokens_per_epoch": n_tokens,
+        "metrics": outcome.metrics,
+        "log": trainer.state.log_history,
+        "duration_s": round(time.time() - started, 1),
+        "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft", "genre-x")},
+    }
+    (folder / "training.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return target
+
+
+def episode_builder(
+    config: TrainingConfig, tokenizer: "PreTrainedTokenizerBase", *, single_document: bool
+) -> EpisodeBuilder:
+    """The builder that a run uses; encoder-decoders take one document per sequence."""
+    episodes = config.episodes
+    if single_document:
+        episodes = EpisodesConfig(**{**episodes.model_dump(), "max_documents": 1})
+    return EpisodeBuilder(
+        template=PromptTemplate.load(config.template),
+        output_format=get_format(config.output_format),
+        config=episodes,
+        count_tokens=lambda messages: len(encode_chat(tokenizer, messages).ids),
+    )
+
+
+def _load(sources: Sequence[SourceConfig], seed: int) -> list[tuple[AnnotatedSet, int]]:
+    """The annotated sets of some sources, each with its number of repeats."""
+    loaded = []
+    for source in sources:
+        if source.sentences is not None:
+            sets = [load_sentences(source.sentences, source.task or "")]
+        else:
+            task = load_task(source.task) if source.task else None
+            sets = load_dataset(source.dataset or "", source.split or "", task=task)
+        if source.max_documents is not None:
+            sets = _at_most(sets, source.max_documents, random.Random(seed))
+        loaded += [(annotated, source.repeat) for annotated in sets]
+    return loaded
+
+
+def _at_most(sets: Sequence[AnnotatedSet], n_documents: int, rng: random.Random) -> list[AnnotatedSet]:
+    every = [(index, document) for index, annotated in enumerate(sets) for document in annotated.documents]
+    chosen = rng.sample(every, min(n_documents, len(every)))
+    return [
+        AnnotatedSet(
+            annotated.name,
+            annotated.schema,
+            tuple(document for index, document in chosen if index == position),
+            annotated.instruction,
+            annotated.unanchored,
+        )
+        for position, annotated in enumerate(sets)
+    ]
+
+
+def _encode_decoder(tokenizer: "PreTrainedTokenizerBase", episode: Episode) -> dict[str, list[int]]:
+    """Loss on every answer and on the token that ends it."""
+    chat = encode_chat(tokenizer, episode.messages)
+    labels = [token if answer else IGNORED for token, answer in zip(chat.ids, chat.in_answer, strict=True)]
+    return {"input_ids": chat.ids, "labels": labels}
+
+
+def _encode_seq2seq(tokenizer: "PreTrainedTokenizerBase", episode: Episode) -> dict[str, list[int]]:
+    """The prompt goes to the encoder, the answer to the decoder."""
+    prompt = encode_chat(tokenizer, episode.messages[:-1])
+    answer = tokenizer(episode.messages[-1].content, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return {"input_ids": prompt.ids, "labels": [*answer, tokenizer.eos_token_id]}
+
+
+def _trainer(
+    config: TrainingConfig,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    records: Mapping[str, list[dict[str, list[int]]]],
+) -> "Trainer":
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import DataCollatorForSeq2Seq, EarlyStoppingCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments
+    from trl import SFTConfig, SFTTrainer
+
+    optimizer = config.optimizer
+    steps = len(records["train"]) / optimizer.batch_size / optimizer.gradient_accumulation_steps * optimizer.epochs
+    arguments: dict[str, Any] = {
+        "output_dir": str(config.output_dir),
+        "learning_rate": optimizer.learning_rate,
+        "num_train_epochs": optimizer.epochs,
+        "per_device_train_batch_size": optimizer.batch_size,
+        "per_device_eval_batch_size": optimizer.batch_size,
+        "gradient_accumulation_steps": optimizer.gradient_accumulation_steps,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": round(steps * optimizer.warmup_ratio),
+        "weight_decay": optimizer.weight_decay,
+        "max_grad_norm": optimizer.max_grad_norm,
+        "eval_strategy": "steps",
+        "eval_steps": config.eval_steps,
+        "save_strategy": "steps",
+        "save_steps": config.eval_steps,
+        "save_total_limit": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+        "logging_steps": 10,
+        "report_to": "none",
+        "seed": config.seed,
+        "bf16": config.precision == "bf16",
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": False,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
+    callbacks = []
+    if config.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(config.early_stopping_patience))
+    lora = None
+    if config.adapter is not None:
+        lora = LoraConfig(
+            r=config.adapter.rank,
+            lora_alpha=config.adapter.alpha,
+            lora_dropout=config.adapter.dropout,
+            target_modules="all-linear",
+            task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
+        )
+    data = {role: Dataset.from_list(found) for role, found in records.items()}
+    if not model.config.is_encoder_decoder:
+        return SFTTrainer(
+            model=model,
+            args=SFTConfig(**arguments, max_length=None, pad_to_multiple_of=64 if config.compile_layers else None),
+            train_dataset=data["train"],
+            eval_dataset=data["dev"],
+            processing_class=tokenizer,
+            peft_config=lora,
+            callbacks=callbacks,
+        )
+    if lora is not None:
+        from peft import get_peft_model
+
+        model = get_peft_model(model, lora)
+    return Seq2SeqTrainer(
+        model=model,
+        args=Seq2SeqTrainingArguments(**arguments),
+        train_dataset=data["train"],
+        eval_dataset=data["dev"],
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+
+
+def _save(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    target: Path,
+    config: TrainingConfig,
+    template_id: str,
+) -> None:
+    """Save weights or adapter in half precision, with what is needed to use them rightly."""
+    import torch
+
+    if config.adapter is not None:
+        model.peft_config["default"].base_model_name_or_path = "base" if config.model in ("default", "base") else config.model
+    state = {name: tensor.to(torch.float16) for name, tensor in model.state_dict().items()}
+    model.save_pretrained(str(target), state_dict=state)
+    if config.adapter is None:
+        tokenizer.save_pretrained(str(target))
+    about = {"name": config.output_dir.name, "template": template_id, "output_format": config.output_format}
+    (target / METADATA_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def _newest_checkpoint(folder: Path) -> str | None:
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    return str(checkpoints[-1]) if checkpoints else None
