@@ -47,24 +47,34 @@ def encode_chat(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message
     ids: list[int] = []
     in_answer: list[bool] = []
     after_answer = False
-    for text, role in _segments(tokenizer, messages):
-        if role is None:
-            piece = tokenizer(text, add_special_tokens=False)["input_ids"]
-        else:
-            piece = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    for piece, index in _encoded_segments(tokenizer, messages):
+        answers = index is not None and messages[index].role == "assistant"
         ids += piece
-        in_answer += [role == "assistant" or (after_answer and index == 0) for index in range(len(piece))]
-        after_answer = role == "assistant"
+        in_answer += [answers or (after_answer and position == 0) for position in range(len(piece))]
+        after_answer = answers
     if messages[-1].role == "assistant":
         end = len(in_answer) - in_answer[::-1].index(True)
         del ids[end:], in_answer[end:]
     return EncodedChat(ids, in_answer)
 
 
+def _encoded_segments(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
+) -> list[tuple[list[int], int | None]]:
+    """The chat as pieces of token ids: the template's own text (index None) and the contents (index of the message)."""
+    pieces: list[tuple[list[int], int | None]] = []
+    for text, index in _segments(tokenizer, messages):
+        if index is None:
+            pieces.append((tokenizer(text, add_special_tokens=False)["input_ids"], None))
+        else:
+            pieces.append((encode_content(tokenizer, messages[index].content), index))
+    return pieces
+
+
 def _segments(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
-) -> list[tuple[str, str | None]]:
-    """The rendered chat, cut into the template's own text (role None) and the contents (their role)."""
+) -> list[tuple[str, int | None]]:
+    """The rendered chat, cut into the template's own text (index None) and the places of the contents."""
     marked = [
         {"role": message.role, "content": f"{_OPEN}{index}{_CLOSE}"} for index, message in enumerate(messages)
     ]
@@ -82,12 +92,43 @@ def _segments(
     except jinja2.TemplateError:  # templates without a system role, such as Gemma's, raise: the first user says it
         system, first, *rest = marked
         rendered = render([{"role": "user", "content": f"{system['content']}\n\n{first['content']}"}, *rest])
-    segments: list[tuple[str, str | None]] = []
-    for position, piece in enumerate(rendered.split(_OPEN)):
-        if position == 0:
-            segments.append((piece, None))
-            continue
+    first_static, *others = rendered.split(_OPEN)
+    segments: list[tuple[str, int | None]] = [(first_static, None)]
+    for piece in others:
         index, _, static = piece.partition(_CLOSE)
-        message = messages[int(index)]
-        segments += [(message.content, message.role), (static, None)]
-    return [(text, role) for text, role in segments if text]
+        segments += [("", int(index)), (static, None)]
+    return [(text, index) for text, index in segments if text or index is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFrame:
+    """The token ids around the last message of a chat: all that prompts of one task share.
+
+    Attributes:
+        before: Ids up to the last message's content.
+        after: Ids from there to where the answer begins.
+    """
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+def encode_frame(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> ChatFrame:
+    """Encode a chat without the content of its last message, which must not be the assistant's.
+
+    `before`, the encoded content and `after` together are what `encode_chat` gives for the whole chat.
+    """
+    shorter = [*messages[:-1], Message(messages[-1].role, "")]
+    pieces = _encoded_segments(tokenizer, shorter)
+    last = max(position for position, (_, index) in enumerate(pieces) if index == len(shorter) - 1)
+    before = [token for ids, _ in pieces[:last] for token in ids]
+    after = [token for ids, _ in pieces[last + 1 :] for token in ids]
+    return ChatFrame(tuple(before), tuple(after))
+
+
+def encode_content(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
+    """Encode a message's content: special tokens in it are just text."""
+    if not text:
+        return []
+    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return ids

@@ -21,6 +21,7 @@ from genre_x.training.episodes import Episode, EpisodeBuilder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+    from trl import SFTTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ def _trainer(
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import DataCollatorForSeq2Seq, EarlyStoppingCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
 
     optimizer = config.optimizer
     steps = len(records["train"]) / optimizer.batch_size / optimizer.gradient_accumulation_steps * optimizer.epochs
@@ -207,7 +208,7 @@ def _trainer(
         )
     data = {role: Dataset.from_list(found) for role, found in records.items()}
     if not model.config.is_encoder_decoder:
-        return SFTTrainer(
+        return _answer_trainer_class()(
             model=model,
             args=SFTConfig(**arguments, max_length=None, pad_to_multiple_of=64 if config.compile_layers else None),
             train_dataset=data["train"],
@@ -229,6 +230,39 @@ def _trainer(
         processing_class=tokenizer,
         callbacks=callbacks,
     )
+
+
+def _answer_trainer_class() -> type["SFTTrainer"]:
+    """TRL's SFTTrainer with a loss that projects the answers' positions only.
+
+    TRL 1.16 computes its loss in tiles made for GPUs (`trl/kernels/chunked_logprob.py`); on a CPU they took two thirds of a
+    step. The call goes through the model's own forward, so wrappers for several processes still see it.
+    """
+    from torch.nn.functional import cross_entropy
+    from trl import SFTTrainer
+
+    class AnswerTrainer(SFTTrainer):
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            inputs = dict(inputs)
+            targets = inputs.pop("labels")[:, 1:]  # the logits at position i say token i + 1
+            answered = targets != IGNORED
+            positions = answered.any(dim=0).nonzero(as_tuple=True)[0]
+            outputs = model(**inputs, use_cache=False, logits_to_keep=positions)
+            answered, targets = answered[:, positions], targets[:, positions]
+            loss = cross_entropy(outputs.logits[answered].float(), targets[answered], reduction="sum")
+            n_tokens = answered.sum() if num_items_in_batch is None else num_items_in_batch
+            loss = loss / n_tokens
+            if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+                loss = loss * self.accelerator.num_processes  # as Trainer does: DDP averages the gradients
+            return (loss, outputs) if return_outputs else loss
+
+    return AnswerTrainer
 
 
 def _save(

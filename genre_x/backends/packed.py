@@ -1,0 +1,263 @@
+"""Decoder-only models over sequences of different lengths that share the start of their prompt.
+
+Three things make this fast, and no library has all of them:
+
+- The keys and values of the shared start are computed once and stored once. All sequences attend to the one copy, in one
+  matrix product (the idea of Hydragen, Juravsky et al. 2024, https://arxiv.org/abs/2402.05099).
+- A step may append any number of tokens to each sequence. The tokens of all sequences are packed into one row without
+  padding, so the linear layers, nearly all of the work, compute nothing twice.
+- A sequence that ends leaves at once: the last sequence moves to its place, so the others stay side by side.
+
+    packed row      |a a a|b|c c|                        (1, n_tokens): linear layers, norms, rotary positions
+    attention grid  a a a      queries of each sequence  (n_sequences, longest run)
+                    b . .      own keys: capacity        (n_sequences, ..., own length)
+                    c c .      shared keys               (1 copy, n_shared)
+
+It plugs into transformers as an attention function, so it works for every model whose layers call one and attend to the
+whole sequence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AttentionInterface
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ATTENTION = "genre_x_packed"
+_INITIAL_CAPACITY = 128
+
+
+@dataclass
+class _Layer:
+    """Keys and values of one layer.
+
+    *Shape:* `shared_*` (n_kv_heads, n_shared, head_dim); `own_*` (n_slots, n_kv_heads, capacity, head_dim).
+    """
+
+    shared_keys: torch.Tensor | None = None
+    shared_values: torch.Tensor | None = None
+    own_keys: torch.Tensor | None = None
+    own_values: torch.Tensor | None = None
+
+
+@dataclass
+class _Step:
+    """Where the tokens of one forward pass belong.
+
+    Attributes:
+        sequences: (n_tokens,) index of each token's sequence among those of the step.
+        columns: (n_tokens,) index of each token in its run.
+        slots: Rows of the own keys that the step's sequences use.
+        positions: (n_tokens,) where each token's key goes in its slot.
+        mask: (n_sequences, 1, 1, longest_run, own_length) additive: which own keys each query sees.
+        n_columns: Length of the longest run.
+        own_length: Length of the longest sequence after the step, without the shared start.
+    """
+
+    sequences: torch.Tensor
+    columns: torch.Tensor
+    slots: slice
+    positions: torch.Tensor
+    mask: torch.Tensor
+    n_columns: int
+    own_length: int
+
+
+@dataclass
+class PackedDecoder:
+    """Runs a decoder-only model over a changing set of sequences.
+
+    Attributes:
+        model: Its attention implementation is replaced.
+    """
+
+    model: "PreTrainedModel"
+    _layers: dict[int, _Layer] = field(default_factory=dict)
+    _lengths: list[int] = field(default_factory=list)
+    _shared_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        AttentionInterface.register(ATTENTION, _packed_attention)
+        self.model.set_attn_implementation(ATTENTION)
+
+    @staticmethod
+    def supports(model: "PreTrainedModel") -> bool:
+        """Whether `model` is decoder-only, takes an attention function and has full attention in every layer."""
+        config = model.config.get_text_config()
+        windowed = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None) is not None
+        kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
+        return (
+            not model.config.is_encoder_decoder
+            and bool(getattr(model, "_supports_attention_backend", False))
+            and kinds == {"full_attention"}
+            and not windowed
+        )
+
+    @property
+    def n_sequences(self) -> int:
+        return len(self._lengths)
+
+    def share(self, ids: tuple[int, ...]) -> None:
+        """Make `ids` the start of all sequences that are added from now on. There must be none at the moment."""
+        if ids == self._shared_ids:
+            return
+        if self._lengths:
+            raise RuntimeError("The shared start can't change while there are sequences.")
+        self._layers, self._shared_ids = {}, ()
+        if ids:
+            self.add([list(ids)])
+            for layer in self._layers.values():
+                layer.shared_keys, layer.shared_values = layer.own_keys[0, :, : len(ids)], layer.own_values[0, :, : len(ids)]
+                layer.own_keys = layer.own_values = None
+            self._lengths.clear()
+        self._shared_ids = ids
+
+    def add(self, runs: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Add sequences that start with the shared ids and go on with these.
+
+        Returns:
+            Logits after the last token of each, shape (len(runs), vocabulary size).
+        """
+        first = self.n_sequences
+        self._lengths += [0] * len(runs)
+        return self._forward(runs, first)
+
+    def extend(self, runs: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Append one or more tokens to every sequence; returns the logits after the last token of each."""
+        return self._forward(runs, 0)
+
+    @torch.inference_mode()
+    def remove(self, indices: Sequence[int]) -> list[int]:
+        """Drop sequences.
+
+        Returns:
+            The new order: for each place, the old index of the sequence that stands there now.
+        """
+        order = list(range(self.n_sequences))
+        for index in sorted(indices, reverse=True):
+            last = order.pop()
+            if index < len(order):
+                order[index] = last
+        for place, old in enumerate(order):
+            if place != old:
+                length = self._lengths[old]
+                for layer in self._layers.values():
+                    layer.own_keys[place, :, :length] = layer.own_keys[old, :, :length]
+                    layer.own_values[place, :, :length] = layer.own_values[old, :, :length]
+        self._lengths = [self._lengths[old] for old in order]
+        return order
+
+    @torch.inference_mode()
+    def _forward(self, runs: Sequence[Sequence[int]], first: int) -> torch.Tensor:
+        device = self.model.device
+        starts = self._lengths[first : first + len(runs)]
+        counts = torch.tensor([len(run) for run in runs])
+        sequences = torch.repeat_interleave(torch.arange(len(runs)), counts)
+        columns = torch.cat([torch.arange(len(run)) for run in runs])
+        positions = torch.tensor(starts)[sequences] + columns
+        n_columns, own_length = int(counts.max()), int(positions.max()) + 1
+        visible = torch.arange(own_length) <= (torch.tensor(starts)[:, None] + torch.arange(n_columns))[..., None]
+        mask = torch.zeros(visible.shape).masked_fill_(~visible, float("-inf"))
+        self._reserve(first + len(runs), own_length)
+        step = _Step(
+            sequences.to(device),
+            columns.to(device),
+            slice(first, first + len(runs)),
+            positions.to(device),
+            mask[:, None, None].to(device),
+            n_columns,
+            own_length,
+        )
+        outputs = self.model(
+            input_ids=torch.tensor([[token for run in runs for token in run]], device=device),
+            position_ids=(positions + len(self._shared_ids))[None].to(device),
+            use_cache=False,
+            logits_to_keep=(counts.cumsum(0) - 1).to(device),
+            packed=(self, step),
+        )
+        for offset, run in enumerate(runs):
+            self._lengths[first + offset] += len(run)
+        logits: torch.Tensor = outputs.logits[0]
+        return logits
+
+    def _reserve(self, n_slots: int, length: int) -> None:
+        """Make room for so many sequences of this length in the layers that exist."""
+        for layer in self._layers.values():
+            layer.own_keys = _grown(layer.own_keys, n_slots, length)
+            layer.own_values = _grown(layer.own_values, n_slots, length)
+
+    def layer(self, index: int, keys: torch.Tensor, step: _Step) -> _Layer:
+        """The store of layer `index`, made when it is first seen."""
+        layer = self._layers.setdefault(index, _Layer())
+        if layer.own_keys is None or layer.own_values is None:
+            shape = (step.slots.stop, keys.shape[1], max(_INITIAL_CAPACITY, step.own_length), keys.shape[3])
+            layer.own_keys, layer.own_values = keys.new_zeros(shape), keys.new_zeros(shape)
+        return layer
+
+
+def _grown(store: torch.Tensor | None, n_slots: int, length: int) -> torch.Tensor | None:
+    """`store` with room for so many slots and positions; at least doubled in what is too small."""
+    if store is None or (store.shape[0] >= n_slots and store.shape[2] >= length):
+        return store
+    slots, heads, capacity, size = store.shape
+    new_slots = slots if slots >= n_slots else max(n_slots, 2 * slots)
+    new_capacity = capacity if capacity >= length else max(length, 2 * capacity)
+    grown = store.new_zeros((new_slots, heads, new_capacity, size))
+    grown[:slots, :, :capacity] = store
+    return grown
+
+
+def _packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float,
+    packed: tuple[PackedDecoder, _Step],
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of packed queries to the shared keys and to the keys of their own sequence.
+
+    *Shape:* `query` (1, n_heads, n_tokens, head_dim); `key` and `value` (1, n_kv_heads, n_tokens, head_dim); the result
+    (1, n_tokens, n_heads, head_dim).
+    """
+    decoder, step = packed
+    layer = decoder.layer(module.layer_idx, key, step)  # type: ignore[arg-type]
+    slots = torch.arange(step.slots.start, step.slots.stop, device=key.device)[step.sequences]
+    layer.own_keys[slots, :, step.positions] = key[0].transpose(0, 1)
+    layer.own_values[slots, :, step.positions] = value[0].transpose(0, 1)
+    own_keys = layer.own_keys[step.slots, :, : step.own_length]
+    own_values = layer.own_values[step.slots, :, : step.own_length]
+
+    n_heads, head_dim = query.shape[1], query.shape[3]
+    n_sequences, n_kv_heads = own_keys.shape[:2]
+    n_groups = n_heads // n_kv_heads
+    # (n_sequences, n_kv_heads, n_groups, n_columns, head_dim): the grid, with heads that share keys side by side
+    grid = query.new_zeros((n_sequences, step.n_columns, n_kv_heads, n_groups, head_dim))
+    grid[step.sequences, step.columns] = query[0].transpose(0, 1).reshape(-1, n_kv_heads, n_groups, head_dim) * scaling
+    grid = grid.permute(0, 2, 3, 1, 4)
+
+    rows = n_groups * step.n_columns
+    own_scores = (grid.reshape(n_sequences, n_kv_heads, rows, head_dim) @ own_keys.transpose(2, 3)).float()
+    own_scores = own_scores.view(n_sequences, n_kv_heads, n_groups, step.n_columns, -1) + step.mask
+    scores = own_scores.view(n_sequences, n_kv_heads, rows, -1)
+    if layer.shared_keys is None or layer.shared_values is None:
+        weights = scores.softmax(-1).to(query.dtype)
+        mixed = weights @ own_values
+    else:
+        n_shared = layer.shared_keys.shape[1]
+        by_head = grid.transpose(0, 1).reshape(n_kv_heads, n_sequences * rows, head_dim)
+        shared_scores = (by_head @ layer.shared_keys.transpose(1, 2)).float()
+        shared_scores = shared_scores.view(n_kv_heads, n_sequences, rows, n_shared).transpose(0, 1)
+        weights = torch.cat([shared_scores, scores], dim=-1).softmax(-1).to(query.dtype)
+        shared_weights = weights[..., :n_shared].transpose(0, 1).reshape(n_kv_heads, n_sequences * rows, n_shared)
+        mixed = (shared_weights @ layer.shared_values).view(n_kv_heads, n_sequences, rows, head_dim).transpose(0, 1)
+        mixed = mixed + weights[..., n_shared:] @ own_values
+    mixed = mixed.reshape(n_sequences, n_heads, step.n_columns, head_dim).transpose(1, 2)
+    return mixed[step.sequences, step.columns][None], None

@@ -1,0 +1,324 @@
+"""Document → Extraction: the whole engine on one screen.
+
+    Document ──► windows ──► prompt and constraint ──► Backend ──► parse ──► ground ──► merge windows ──► Extraction
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from genre_x.backends import get_backend
+from genre_x.document import Document, Extraction, Mention, Reason, Rejection, Span, Triple
+from genre_x.errors import SchemaError
+from genre_x.formats import get_format
+from genre_x.grounding import finder, nearest_pair, readable
+from genre_x.interfaces import (
+    Backend,
+    Completion,
+    GenerationConfig,
+    OutputFormat,
+    Prompt,
+    Request,
+    Strength,
+    SurfaceTriple,
+)
+from genre_x.models import DEFAULT_MODEL
+from genre_x.prompting import PromptTemplate
+from genre_x.schema import LITERAL_TYPES
+from genre_x.task import DEFAULT_TASK, Task, load_task
+from genre_x.windows import SentenceSplitter, windows
+
+MAX_WINDOW_TOKENS = 256
+"""Longest window. The shipped model learned from texts of up to three sentences; 256 tokens hold about ten."""
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A part of a document, with the sentences that evidence points to.
+
+    Attributes:
+        span: Of the document.
+        text: What the prompt shows.
+        mentions: Given mentions that lie in the window, with offsets into it; None if none were given.
+    """
+
+    document: Document
+    span: Span
+    text: str
+    sentences: tuple[Span, ...]
+    mentions: tuple[Mention, ...] | None
+    is_last: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extractor:
+    """Extracts the triples of a task from documents.
+
+    Attributes:
+        task: What to extract.
+        backend: What runs the model.
+        strength: How much the constraint says; `grounded` makes every head and tail a span of the text.
+        min_score: Triples with a lower score are left out.
+        max_window_tokens: Longer documents are read in windows of whole sentences.
+        overlap_sentences: How many sentences two neighbouring windows share.
+    """
+
+    task: Task
+    backend: Backend
+    config: GenerationConfig = GenerationConfig()
+    strength: Strength = "grounded"
+    min_score: float = 0.0
+    max_window_tokens: int = MAX_WINDOW_TOKENS
+    overlap_sentences: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_score <= 1:
+            raise SchemaError(f"min_score lies in [0, 1], found {self.min_score}.")
+        trained = self.backend.trained_template
+        if trained is not None and trained != self.template.id:
+            raise SchemaError(
+                f"Model {self.backend.model!r} was fine-tuned with the template {trained!r}, but task "
+                f"{self.task.schema.name!r} uses {self.template.id!r}. Name that template in the task file, or train anew."
+            )
+
+    @classmethod
+    def from_task(
+        cls,
+        task: str | Path | Task = DEFAULT_TASK,
+        *,
+        model: str = DEFAULT_MODEL,
+        backend: str | Backend = "transformers",
+        **options: Any,
+    ) -> "Extractor":
+        """Load a task and a model.
+
+        Args:
+            task: A task file, the name of a shipped task, or a task.
+            model: For a backend given by name: `default`, `base`, a folder, or a Hugging Face id.
+            backend: A name, or a backend that is already running.
+            options: The other attributes of the class.
+
+        Raises:
+            TaskError: The task file has faults. It is read before any model is loaded.
+        """
+        loaded = task if isinstance(task, Task) else load_task(task)
+        running = get_backend(backend, model=model) if isinstance(backend, str) else backend
+        return cls(task=loaded, backend=running, **options)
+
+    @cached_property
+    def template(self) -> PromptTemplate:
+        return PromptTemplate.load(self.task.template)
+
+    @cached_property
+    def output_format(self) -> OutputFormat:
+        return get_format(self.task.output_format)
+
+    @cached_property
+    def _splitter(self) -> SentenceSplitter:
+        return SentenceSplitter(self.task.language)
+
+    @cached_property
+    def _turns(self) -> tuple[tuple[str, str], ...]:
+        write, schema = self.output_format.write, self.task.schema
+        return tuple((example.text, write(example.triples or (), schema)) for example in self.task.examples)
+
+    @cached_property
+    def _window_tokens(self) -> int:
+        """Tokens of a document's text that fit beside the prompt and the answer."""
+        fixed = self.backend.count_prompt_tokens(self.prompt(""))
+        room = self.backend.max_context_tokens - fixed - self.config.max_new_tokens
+        if room < 1:
+            raise SchemaError(
+                f"Task {self.task.schema.name!r} leaves no room for a text: its prompt has {fixed} tokens, an answer may have "
+                f"{self.config.max_new_tokens}, and {self.backend.model} takes {self.backend.max_context_tokens}."
+            )
+        return min(room, self.max_window_tokens)
+
+    def extract(self, document: str | Document) -> Extraction:
+        """Extract from one text or document."""
+        return next(self.pipe([document]))
+
+    def pipe(self, documents: Iterable[str | Document], *, batch_size: int = 32) -> Iterator[Extraction]:
+        """Extract from a stream of texts or documents.
+
+        Args:
+            documents: Read lazily. Mentions of a `Document` are the only spans that heads and tails are chosen from.
+            batch_size: How many windows are decoded side by side.
+
+        Yields:
+            One extraction per document, in the same order.
+        """
+        pending: list[_Window] = []  # windows whose completions have not come yet; a few batches at most
+
+        def requests() -> Iterator[Request]:
+            for number, document in enumerate(documents):
+                for window in self._windows(_as_document(document, number)):
+                    pending.append(window)
+                    yield self._request(window)
+
+        completions = self.backend.generate(requests(), config=self.config, batch_size=batch_size)
+        read: list[tuple[_Window, Completion]] = []
+        for completion in completions:
+            window = pending.pop(0)
+            read.append((window, completion))
+            if window.is_last:
+                yield self._merge(read)
+                read = []
+
+    def prompt(self, text: str) -> Prompt:
+        """The prompt that asks for the triples of `text`."""
+        return self.template.render(
+            self.task.schema,
+            text,
+            instruction=self.task.instruction,
+            hint=self.output_format.hint,
+            turns=self._turns,
+        )
+
+    def _request(self, window: _Window) -> Request:
+        constraint = self.output_format.constraint(
+            self.task.schema, window.text, strength=self.strength, mentions=window.mentions
+        )
+        return Request(self.prompt(window.text), constraint)
+
+    def _windows(self, document: Document) -> list[_Window]:
+        text = readable(document.text)
+        sentences = self._splitter.split(text)
+        spans = windows(
+            text, sentences, self.backend.count_tokens, max_tokens=self._window_tokens, overlap=self.overlap_sentences
+        )
+        if not spans:  # nothing to read: still one request, so that every document takes the same way
+            spans = [(0, len(text))]
+        return [
+            _Window(
+                document,
+                Span(start, end) if start < end else Span(0, 1),
+                text[start:end],
+                tuple(Span(max(s, start), min(e, end)) for s, e in sentences if s < end and e > start),
+                self._given_mentions(document, start, end),
+                is_last=position == len(spans) - 1,
+            )
+            for position, (start, end) in enumerate(spans)
+        ]
+
+    def _given_mentions(self, document: Document, start: int, end: int) -> tuple[Mention, ...] | None:
+        """The document's mentions inside a window, with the schema's names for their types; others are left out."""
+        if document.mentions is None:
+            return None
+        schema = self.task.schema
+        given = []
+        for mention in document.mentions:
+            if mention.start_char < start or mention.end_char > end:
+                continue
+            type_name = schema.resolve_type(mention.type) if mention.type is not None and schema.entity_types else None
+            if mention.type is not None and schema.entity_types and type_name is None:
+                continue
+            given.append(replace(mention.shifted(-start), text=readable(mention.text), type=type_name))
+        return tuple(given)
+
+    def _merge(self, read: Sequence[tuple[_Window, Completion]]) -> Extraction:
+        """One extraction from the windows of a document; of a triple found twice the higher score stays."""
+        document = read[0][0].document
+        triples: dict[tuple[Any, ...], Triple] = {}
+        rejections: list[Rejection] = []
+        for window, completion in read:
+            kept, rejected = self._read(window, completion)
+            rejections += rejected
+            for triple in kept:
+                key = self._key(triple)
+                known = triples.get(key)
+                if known is None or (triple.score or 0.0) > (known.score or 0.0):
+                    triples[key] = triple
+        kept_triples = [triple for triple in triples.values() if triple.score is None or triple.score >= self.min_score]
+        return Extraction(
+            document,
+            tuple(kept_triples),
+            tuple(rejections),
+            tuple(completion.text for _, completion in read),
+            self.backend.model,
+            self.template.id,
+        )
+
+    def _key(self, triple: Triple) -> tuple[Any, ...]:
+        relation = self.task.schema.relation_type(triple.relation)
+        arguments: tuple[Mention, ...] = (triple.head, triple.tail)
+        if relation is not None and relation.symmetric:
+            arguments = tuple(sorted(arguments, key=lambda mention: mention.span))
+        return (triple.relation, *arguments)
+
+    def _read(self, window: _Window, completion: Completion) -> tuple[list[Triple], list[Rejection]]:
+        """The triples of a window, with offsets into the document, and what was not kept."""
+        parsed = self.output_format.parse(completion.text, self.task.schema)
+        rejections = [Rejection(Reason.UNPARSABLE, fragment) for fragment in parsed.bad_fragments]
+        if parsed.unfinished or completion.finish_reason == "length":
+            reason = Reason.TRUNCATED if completion.finish_reason == "length" else Reason.UNPARSABLE
+            rejections.append(Rejection(reason, parsed.unfinished))
+        triples = []
+        find = finder(window.text, window.mentions)
+        for surface in parsed.triples:
+            outcome = self._ground(surface, window, find)
+            if isinstance(outcome, Reason):
+                rejections.append(Rejection(outcome, completion.text[surface.start : surface.end]))
+            else:
+                triples.append(replace(outcome, score=row_score(completion, surface.start, surface.end)))
+        return triples, rejections
+
+    def _ground(self, surface: SurfaceTriple, window: _Window, find: Any) -> Triple | Reason:
+        schema = self.task.schema
+        relation = schema.relation_type(surface.relation)
+        if relation is None:
+            return Reason.UNKNOWN_RELATION
+        types = []
+        for allowed, written in (
+            (schema.head_types(relation), surface.head_type),
+            (schema.tail_types(relation), surface.tail_type),
+        ):
+            if len(allowed) > 1 and written not in allowed:
+                return Reason.TYPE_MISMATCH
+            types.append(written if len(allowed) > 1 else (allowed[0] if allowed else None))
+        entity_types = [None if name in LITERAL_TYPES else name for name in types]
+        if window.mentions is not None and not schema.entity_types:
+            entity_types = ["", ""]  # any given mention, whatever its type
+        heads, tails = find(surface.head, entity_types[0]), find(surface.tail, entity_types[1])
+        if not heads or not tails:
+            return Reason.UNGROUNDED
+        pair = nearest_pair(heads, tails)
+        if pair is None:
+            return Reason.SELF_RELATION
+        text, offset = window.document.text, window.span.start_char
+        head, tail = (
+            Mention(start + offset, end + offset, text[start + offset : end + offset], type_name)
+            for (start, end), type_name in zip(pair, types, strict=True)
+        )
+        return Triple(head, relation.name, tail, evidence=_evidence(head, tail, window))
+
+
+def row_score(completion: Completion, start: int, end: int) -> float | None:
+    """Probability of a row given what stands before it, under the constraint.
+
+    The product over the tokens that end inside the row; a token that also opens the next row belongs to that one, since
+    it is the decision to go on. None if the backend gives no probabilities.
+    """
+    if not completion.token_ends:
+        return None
+    total = 0.0
+    for token_end, logprob in zip(completion.token_ends, completion.token_logprobs, strict=True):
+        if start < token_end <= end:
+            total += logprob
+    return min(1.0, math.exp(total))
+
+
+def _evidence(head: Mention, tail: Mention, window: _Window) -> Span:
+    """The sentences of the window from the first argument to the last; the window if they are in no sentence."""
+    first, last = min(head.start_char, tail.start_char), max(head.end_char, tail.end_char)
+    touched = [s for s in window.sentences if s.start_char < last and s.end_char > first]
+    if not touched:
+        return window.span
+    return Span(touched[0].start_char, touched[-1].end_char)
+
+
+def _as_document(document: str | Document, number: int) -> Document:
+    return document if isinstance(document, Document) else Document(f"doc-{number}", document)

@@ -1,0 +1,127 @@
+"""Long documents: sentences, and windows of whole sentences within a token budget."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from genre_x.grounding import chunks
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+Range = tuple[int, int]
+"""Half-open range of characters."""
+
+
+class SentenceSplitter:
+    """Finds sentences with spaCy's rule-based sentencizer, which knows the punctuation of many languages."""
+
+    def __init__(self, language: str) -> None:
+        """Choose a language.
+
+        Args:
+            language: ISO 639-1 code; languages that spaCy does not know are split by the multi-language rules.
+        """
+        self._language = language
+
+    @cached_property
+    def _nlp(self) -> "Language":
+        import spacy
+        from spacy.util import find_matching_language
+
+        name = find_matching_language(self._language) or "xx"
+        try:
+            nlp = spacy.blank(name)
+        except ImportError:  # Japanese, Korean, Vietnamese and Thai tokenizers need packages of their own
+            nlp = spacy.blank("xx")
+        nlp.add_pipe("sentencizer")
+        nlp.max_length = 1 << 31
+        return nlp
+
+    def split(self, text: str) -> list[Range]:
+        """Sentences of `text` without surrounding white space, in order; a blank line ends a sentence, too."""
+        sentences: list[Range] = []
+        start = 0
+        for paragraph in text.split("\n\n"):
+            sentences += [(start + s, start + e) for s, e in self._split_paragraph(paragraph)]
+            start += len(paragraph) + 2
+        return sentences
+
+    def _split_paragraph(self, text: str) -> list[Range]:
+        if not text.strip():
+            return []
+        found = [(sentence.start_char, sentence.end_char) for sentence in self._nlp(text).sents]
+        trimmed = [(end - len(text[start:end].lstrip()), start + len(text[start:end].rstrip())) for start, end in found]
+        return [(start, end) for start, end in trimmed if start < end]
+
+
+def windows(
+    text: str,
+    sentences: Sequence[Range],
+    count_tokens: Callable[[str], int],
+    *,
+    max_tokens: int,
+    overlap: int = 1,
+) -> list[Range]:
+    """Cut a text into windows of whole sentences.
+
+    Args:
+        text: The document.
+        sentences: In order, without overlap.
+        count_tokens: Length of a piece of text.
+        max_tokens: Budget of a window. A sentence that is longer alone is cut between words, each piece starting in the
+            middle of the piece before it.
+        overlap: How many sentences a window repeats from the one before it, if they fit.
+
+    Returns:
+        Ranges that together cover every sentence.
+
+    >>> windows("A b. C d. E f.", [(0, 4), (5, 9), (10, 14)], lambda piece: len(piece.split()), max_tokens=4, overlap=1)
+    [(0, 9), (5, 14)]
+    """
+    pieces: list[Range] = []
+    for start, end in sentences:
+        pieces += _fitting(text, start, end, count_tokens, max_tokens)
+    lengths = [count_tokens(text[start:end]) for start, end in pieces]
+    found: list[Range] = []
+    first = 0
+    while first < len(pieces):
+        last, total = first, lengths[first]
+        while last + 1 < len(pieces) and total + lengths[last + 1] <= max_tokens:
+            last += 1
+            total += lengths[last]
+        # The sum of the parts is close to the whole, not equal to it: white space between sentences has tokens, too.
+        while last > first and count_tokens(text[pieces[first][0] : pieces[last][1]]) > max_tokens:
+            last -= 1
+        found.append((pieces[first][0], pieces[last][1]))
+        if last == len(pieces) - 1:
+            break
+        following = last + 1
+        back = following
+        while back > first + 1 and following - back < overlap and sum(lengths[back - 1 : following + 1]) <= max_tokens:
+            back -= 1
+        first = back
+    return found
+
+
+def _fitting(text: str, start: int, end: int, count_tokens: Callable[[str], int], max_tokens: int) -> list[Range]:
+    """A sentence, cut into pieces that fit the budget if it is too long."""
+    if count_tokens(text[start:end]) <= max_tokens:
+        return [(start, end)]
+    limits = [start + chunk_end for _, chunk_end in chunks(text[start:end])]
+    pieces: list[Range] = []
+    position = 0
+    piece_start = start
+    while True:
+        low, high = position, len(limits) - 1  # the last limit that still fits, by bisection
+        while low < high:
+            middle = (low + high + 1) // 2
+            if count_tokens(text[piece_start : limits[middle]]) <= max_tokens:
+                low = middle
+            else:
+                high = middle - 1
+        pieces.append((piece_start, limits[low]))
+        if low == len(limits) - 1:
+            return pieces
+        half = position + (low - position) // 2
+        position, piece_start = half + 1, limits[half]

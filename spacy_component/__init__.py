@@ -1,0 +1,1 @@
+"""Relations in spaCy: `nlp.add_pipe("llm_relations")`."""
