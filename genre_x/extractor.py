@@ -4,7 +4,8 @@
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,13 +41,13 @@ class _Window:
     """A part of a document, with the sentences that evidence points to.
 
     Attributes:
-        span: Of the document.
+        span: Of the document; None for a document without text.
         text: What the prompt shows.
         mentions: Given mentions that lie in the window, with offsets into it; None if none were given.
     """
 
     document: Document
-    span: Span
+    span: Span | None
     text: str
     sentences: tuple[Span, ...]
     mentions: tuple[Mention, ...] | None
@@ -141,29 +142,41 @@ class Extractor:
         """Extract from one text or document."""
         return next(self.pipe([document]))
 
-    def pipe(self, documents: Iterable[str | Document], *, batch_size: int = 32) -> Iterator[Extraction]:
+    def pipe(
+        self,
+        documents: Iterable[str | Document],
+        *,
+        batch_size: int = 32,
+        on_window: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Extraction]:
         """Extract from a stream of texts or documents.
 
         Args:
             documents: Read lazily. Mentions of a `Document` are the only spans that heads and tails are chosen from.
             batch_size: How many windows are decoded side by side.
+            on_window: Called after each window with the number of windows read and of those known so far.
 
         Yields:
             One extraction per document, in the same order.
         """
-        pending: list[_Window] = []  # windows whose completions have not come yet; a few batches at most
+        pending: deque[_Window] = deque()  # windows whose completions have not come yet: a few batches, or one document
+        n_known = 0
 
         def requests() -> Iterator[Request]:
+            nonlocal n_known
             for number, document in enumerate(documents):
-                for window in self._windows(_as_document(document, number)):
-                    pending.append(window)
-                    yield self._request(window)
+                found = self._windows(_as_document(document, number))
+                n_known += len(found)
+                pending.extend(found)
+                yield from map(self._request, found)
 
         completions = self.backend.generate(requests(), config=self.config, batch_size=batch_size)
         read: list[tuple[_Window, Completion]] = []
-        for completion in completions:
-            window = pending.pop(0)
+        for n_read, completion in enumerate(completions, start=1):
+            window = pending.popleft()
             read.append((window, completion))
+            if on_window is not None:
+                on_window(n_read, n_known)
             if window.is_last:
                 yield self._merge(read)
                 read = []
@@ -195,7 +208,7 @@ class Extractor:
         return [
             _Window(
                 document,
-                Span(start, end) if start < end else Span(0, 1),
+                Span(start, end) if start < end else None,
                 text[start:end],
                 tuple(Span(max(s, start), min(e, end)) for s, e in sentences if s < end and e > start),
                 self._given_mentions(document, start, end),
@@ -288,7 +301,7 @@ class Extractor:
         pair = nearest_pair(heads, tails)
         if pair is None:
             return Reason.SELF_RELATION
-        text, offset = window.document.text, window.span.start_char
+        text, offset = window.document.text, window.span.start_char if window.span else 0
         head, tail = (
             Mention(start + offset, end + offset, text[start + offset : end + offset], type_name)
             for (start, end), type_name in zip(pair, types, strict=True)
@@ -311,7 +324,7 @@ def row_score(completion: Completion, start: int, end: int) -> float | None:
     return min(1.0, math.exp(total))
 
 
-def _evidence(head: Mention, tail: Mention, window: _Window) -> Span:
+def _evidence(head: Mention, tail: Mention, window: _Window) -> Span | None:
     """The sentences of the window from the first argument to the last; the window if they are in no sentence."""
     first, last = min(head.start_char, tail.start_char), max(head.end_char, tail.end_char)
     touched = [s for s in window.sentences if s.start_char < last and s.end_char > first]

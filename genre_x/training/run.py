@@ -5,14 +5,15 @@ import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genre_x.chat import encode_chat
 from genre_x.datasets import AnnotatedSet, load_dataset, load_sentences
 from genre_x.errors import DataError, require
+from genre_x.evaluation import environment, evaluate, write_result
 from genre_x.formats import get_format
+from genre_x.interfaces import GenerationConfig
 from genre_x.models import METADATA_FILE, find_model, load_model
 from genre_x.prompting import PromptTemplate
 from genre_x.task import load_task
@@ -78,20 +79,41 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
     outcome = trainer.train(resume_from_checkpoint=_newest_checkpoint(folder) if resume else None)
     target = folder / "model"
     _save(trainer.model, tokenizer, target, config, builder.template.id)
+    dev_sets = [annotated for annotated, _ in sources["dev"]]
     result = {
         "config": config.model_dump(mode="json"),
         "template": builder.template.id,
         "model": files.name,
+        "before": _dev_scores(config, config.model, dev_sets),
+        "after": _dev_scores(config, str(target), dev_sets),
         "n_train_documents": sum(episode.n_documents for episode in episodes["train"]),
         "n_train_sequences": len(records["train"]),
         "n_train_tokens_per_epoch": n_tokens,
         "metrics": outcome.metrics,
         "log": trainer.state.log_history,
         "duration_s": round(time.time() - started, 1),
-        "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft", "genre-x")},
+        **environment(),
     }
-    (folder / "training.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_result(result, folder / "training.json")
+    for moment in ("before", "after"):
+        logger.info("%s training: strict F1 %.1f", moment, 100 * result[moment]["strict"]["f1"])
     return target
+
+
+def _dev_scores(config: TrainingConfig, model: str, sets: Sequence[AnnotatedSet]) -> dict[str, Any]:
+    """Scores of a model on the development documents, by generation under the constraint."""
+    from genre_x.backends.transformers import TransformersBackend
+
+    result = evaluate(
+        sets,
+        TransformersBackend(model),
+        template=config.template,
+        output_format=config.output_format,
+        config=GenerationConfig(max_new_tokens=256),
+        limit=config.dev_documents,
+    )
+    scores: dict[str, Any] = result["scores"]
+    return scores
 
 
 def episode_builder(

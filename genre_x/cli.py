@@ -1,0 +1,375 @@
+"""The command line: `genre-x extract`, `task`, `train`, `eval`.
+
+Results go to stdout and nothing else does. Errors are one line on stderr with exit code 1; `--debug` shows the traceback.
+Heavy packages are imported when a command needs them.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from genre_x.document import Document, Extraction
+from genre_x.errors import GenreXError
+from genre_x.formats import get_format
+from genre_x.interfaces import GenerationConfig, Strength
+from genre_x.task import DEFAULT_TASK, load_task
+
+if TYPE_CHECKING:
+    from genre_x.extractor import Extractor
+
+app = typer.Typer(
+    help="Relation extraction with small language models: grounded triples from text.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+task_app = typer.Typer(help="Check and show task files.", no_args_is_help=True)
+app.add_typer(task_app, name="task")
+
+stdout = Console(soft_wrap=False)
+stderr = Console(stderr=True)
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+class ConstraintStrength(StrEnum):
+    """The values of `interfaces.Strength`, for the option parser."""
+
+    GROUNDED = "grounded"
+    SCHEMA = "schema"
+    NONE = "none"
+
+    @property
+    def strength(self) -> Strength:
+        strengths: dict[str, Strength] = {"grounded": "grounded", "schema": "schema", "none": "none"}
+        return strengths[self.value]
+
+
+TaskOption = Annotated[str, typer.Option("--task", "-t", help="Task file, or the name of a shipped task.")]
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", "-m", help="`default`, `base`, a folder with weights or an adapter, or a Hugging Face id."),
+]
+BackendOption = Annotated[str, typer.Option(help="`transformers` or `vllm`.")]
+ConstraintOption = Annotated[ConstraintStrength, typer.Option("--constraint", help="How much the decoder is constrained.")]
+BatchOption = Annotated[int, typer.Option(min=1, help="Windows decoded side by side.")]
+MinScoreOption = Annotated[float, typer.Option(min=0, max=1, help="Leave out triples with a lower score.")]
+MaxTokensOption = Annotated[int, typer.Option(min=1, help="Most tokens of one answer.")]
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and all log messages.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is done and how long it takes.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Extract relations from text."""
+    if show_version:
+        typer.echo(version("genre-x"))
+        raise typer.Exit
+    context.obj = debug
+    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=stderr, show_path=debug)])
+    logging.getLogger("genre_x").setLevel(level)
+
+
+@app.command()
+def extract(
+    context: typer.Context,
+    text: Annotated[str | None, typer.Argument(help="The text, or `-` for standard input.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the text from a UTF-8 file.")] = None,
+    per_line: Annotated[bool, typer.Option("--per-line", help="Every line is a document of its own.")] = False,
+    task: TaskOption = DEFAULT_TASK,
+    model: ModelOption = "default",
+    backend: BackendOption = "transformers",
+    output: Annotated[Format, typer.Option("--format", help="How to print the result.")] = Format.TABLE,
+    constraint: ConstraintOption = ConstraintStrength.GROUNDED,
+    min_score: MinScoreOption = 0.0,
+    batch_size: BatchOption = 32,
+    max_new_tokens: MaxTokensOption = 512,
+) -> None:
+    """Extract triples from a text."""
+    with _errors(debug=context.obj):
+        documents = _documents(text, file, per_line=per_line)
+        extractor = _extractor(
+            task=task,
+            model=model,
+            backend=backend,
+            config=GenerationConfig(max_new_tokens=max_new_tokens),
+            strength=constraint.strength,
+            min_score=min_score,
+        )
+        _print(_extract(extractor, documents, batch_size), output)
+
+
+@task_app.command("check")
+def check(context: typer.Context, file: Annotated[str, typer.Argument(help="Task file or name.")]) -> None:
+    """Report everything that is wrong in a task file."""
+    with _errors(debug=context.obj):
+        task = load_task(file)
+        n_attributes = sum(relation.is_attribute for relation in task.schema.relation_types)
+        typer.echo(
+            f"{file}: no faults. {len(task.schema.entity_types)} entity types, "
+            f"{len(task.schema.relation_types) - n_attributes} relation types, {n_attributes} attributes, "
+            f"{len(task.examples)} examples."
+        )
+
+
+@task_app.command("show")
+def show(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(help="Task file or name.")],
+    text: Annotated[str, typer.Argument(help="A text to put into the prompt.")],
+    constraint: ConstraintOption = ConstraintStrength.GROUNDED,
+) -> None:
+    """Print the prompt and the constraint for a text. No model is loaded."""
+    with _errors(debug=context.obj):
+        from genre_x.backends.fake import FakeBackend
+        from genre_x.extractor import Extractor
+
+        extractor = Extractor.from_task(file, backend=FakeBackend())
+        for message in extractor.prompt(text).messages:
+            typer.secho(f"--- {message.role}", bold=True)
+            typer.echo(message.content)
+        made = get_format(extractor.task.output_format).constraint(
+            extractor.task.schema, text, strength=constraint.strength
+        )
+        typer.secho(f"--- constraint: {made.kind if made else 'none'}", bold=True)
+        if made is not None:
+            typer.echo(made.definition)
+        typer.secho(f"--- template: {extractor.template.id}", bold=True)
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(help="YAML file; see eval/configs.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+) -> None:
+    """Fine-tune a model, and score it before and after on the development set."""
+    with _errors(debug=context.obj):
+        from genre_x.training.config import TrainingConfig
+
+        loaded = TrainingConfig.load(config)
+        from genre_x.training.run import train as run
+
+        logging.getLogger("genre_x").setLevel(logging.INFO)
+        folder = run(loaded, resume=resume)
+        typer.echo(folder)
+
+
+@app.command("eval")
+def evaluate(
+    context: typer.Context,
+    dataset: Annotated[Path, typer.Argument(help="Folder of a data set in the common form, or a .jsonl file of sentences.")],
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="Task whose schema replaces the data set's own; needed for sentences.")
+    ] = None,
+    model: ModelOption = "default",
+    backend: BackendOption = "transformers",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the result file here.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many documents.")] = None,
+    constraint: ConstraintOption = ConstraintStrength.GROUNDED,
+    output_format: Annotated[str, typer.Option("--output-format", help="Output format the model writes.")] = "rows",
+    template: Annotated[str, typer.Option(help="Prompt template.")] = "re.v1",
+    few_shot: Annotated[bool, typer.Option("--few-shot", help="Show the examples of the task in the prompt.")] = False,
+    given_entities: Annotated[bool, typer.Option("--given-entities", help="Choose among the gold mentions.")] = False,
+    min_score: MinScoreOption = 0.0,
+    batch_size: BatchOption = 32,
+    max_new_tokens: MaxTokensOption = 256,
+    seed: Annotated[int, typer.Option(help="Seed, stored with the result.")] = 0,
+) -> None:
+    """Score a model on a data set."""
+    with _errors(debug=context.obj):
+        from genre_x.backends import get_backend
+        from genre_x.datasets import load_dataset, load_sentences
+        from genre_x.evaluation import evaluate as run
+        from genre_x.evaluation import write_result
+
+        loaded_task = load_task(task) if task else None
+        if dataset.suffix == ".jsonl":
+            if task is None:
+                raise typer.BadParameter("sentences need --task: the task they were written for.", param_hint="--task")
+            sets = [load_sentences(dataset, task)]
+        else:
+            sets = load_dataset(dataset, split, task=loaded_task)
+        _quiet()
+        running = get_backend(backend, model=model)
+        with _progress() as bar:
+            result = run(
+                sets,
+                running,
+                template=template,
+                output_format=output_format,
+                examples=loaded_task.examples if few_shot and loaded_task else (),
+                strength=constraint.strength,
+                given_entities=given_entities,
+                config=GenerationConfig(max_new_tokens=max_new_tokens, seed=seed),
+                min_score=min_score,
+                batch_size=batch_size,
+                limit=limit,
+                progress=lambda documents, n: bar.track(documents, total=n, description="documents"),
+            )
+        result = {"dataset": dataset.name, "split": None if dataset.suffix == ".jsonl" else split, "task": task, **result}
+        if out is not None:
+            write_result(result, out)
+        scores = result["scores"]
+        table = Table("matching", "precision", "recall", "F1", "tp", "fp", "fn", title=f"{dataset.name}, {running.model}")
+        for name in ("strict", "boundaries", "strict_with_rejections"):
+            counts = scores[name]
+            shares = [f"{100 * counts[key]:.1f}" for key in ("precision", "recall", "f1")]
+            table.add_row(name.replace("_", " "), *shares, *(str(counts[key]) for key in ("tp", "fp", "fn")))
+        stdout.print(table)
+        typer.echo(
+            f"{scores['n_documents']} documents in {result['seconds']} s; rejections: {result['rejections'] or 'none'}; "
+            f"documents without gold: {scores['n_empty']}, with predictions: {scores['n_empty_with_predictions']}"
+        )
+
+
+def _documents(text: str | None, file: Path | None, *, per_line: bool) -> Iterator[Document]:
+    """The documents that the arguments name; checked at once, read lazily."""
+    if (text is None) == (file is None):
+        raise typer.BadParameter("give either a text, `-` for standard input, or --file.", param_hint="TEXT")
+    if file is not None:
+        try:
+            content, name = file.read_text(encoding="utf-8"), file.name
+        except OSError as error:
+            raise GenreXError(f"Can't read {str(file)!r}: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise GenreXError(f"{str(file)!r} is not UTF-8: {error.reason} at byte {error.start}.") from error
+    elif text == "-":
+        content, name = sys.stdin.read(), "stdin"
+    else:
+        content, name = text or "", "text"
+    if not per_line:
+        return iter([Document(name, content)])
+    lines = content.removesuffix("\n").split("\n")
+    return (Document(f"{name}-{number}", line) for number, line in enumerate(lines, start=1))
+
+
+def _extractor(**options: object) -> "Extractor":
+    """Load everything, and say how long it took when asked to."""
+    started = time.perf_counter()
+    load_task(str(options["task"]))  # faults of the file show before seconds are spent on imports
+    from genre_x.extractor import Extractor
+
+    _quiet()
+    extractor = Extractor.from_task(**options)  # type: ignore[arg-type]
+    logging.getLogger(__name__).info("Start-up: %.1f s for imports and the model.", time.perf_counter() - started)
+    return extractor
+
+
+def _extract(extractor: "Extractor", documents: Iterable[Document], batch_size: int) -> Iterator[Extraction]:
+    started, n_documents, n_triples, n_rejections = time.perf_counter(), 0, 0, 0
+    with _progress() as bar:
+        shown = bar.add_task("windows", total=None)
+
+        def update(n_read: int, n_known: int) -> None:
+            bar.update(shown, completed=n_read, total=n_known)
+
+        for extraction in extractor.pipe(documents, batch_size=batch_size, on_window=update):
+            n_documents += 1
+            n_triples += len(extraction.triples)
+            n_rejections += len(extraction.rejections)
+            yield extraction
+    logging.getLogger(__name__).info(
+        "%d documents, %d triples, %d rejections in %.1f s.",
+        n_documents,
+        n_triples,
+        n_rejections,
+        time.perf_counter() - started,
+    )
+
+
+def _print(extractions: Iterable[Extraction], output: Format) -> None:
+    if output is Format.JSONL:
+        for extraction in extractions:
+            typer.echo(json.dumps(extraction.to_dict(), ensure_ascii=False))
+        return
+    found = list(extractions)
+    if output is Format.JSON:
+        records = [extraction.to_dict() for extraction in found]
+        typer.echo(json.dumps(records[0] if len(records) == 1 else records, ensure_ascii=False, indent=2))
+        return
+    table = Table("head", "relation", "tail", "score", "characters")
+    if len(found) > 1:
+        table.add_column("document")
+    for extraction in found:
+        for triple in extraction.triples:
+            cells = [
+                escape(triple.head.text) + (f"  [dim]{triple.head.type}[/dim]" if triple.head.type else ""),
+                triple.relation,
+                escape(triple.tail.text) + (f"  [dim]{triple.tail.type}[/dim]" if triple.tail.type else ""),
+                "" if triple.score is None else f"{triple.score:.2f}",
+                f"{triple.head.start_char}-{triple.head.end_char}, {triple.tail.start_char}-{triple.tail.end_char}",
+            ]
+            table.add_row(*cells, *([extraction.document.id] if len(found) > 1 else []))
+    if table.row_count:
+        stdout.print(table)
+    else:
+        typer.echo("No triples found.")
+    n_rejections = sum(len(extraction.rejections) for extraction in found)
+    if n_rejections:
+        stderr.print(f"{n_rejections} pieces of output were rejected; see --format json.")
+
+
+def _progress() -> Progress:
+    """A bar on stderr that leaves no trace."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=stderr,
+        transient=True,
+        disable=not stderr.is_terminal,
+    )
+
+
+def _quiet() -> None:
+    """Keep the libraries' own progress bars and advice off the terminal."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+
+
+@contextmanager
+def _errors(*, debug: bool) -> Iterator[None]:
+    """Turn our errors into one clear message and exit code 1."""
+    try:
+        yield
+    except GenreXError as error:
+        if debug:
+            raise
+        stderr.print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
