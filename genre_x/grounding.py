@@ -43,7 +43,7 @@ def chunks(text: str) -> list[tuple[int, int]]:
 
 def normalized(fragment: str) -> str:
     """`fragment` as the constraint spells it: every run of white space is one space, none at the ends."""
-    return " ".join(regex.split(r"\s+", fragment.strip())).strip()
+    return regex.sub(r"\s+", " ", fragment).strip(" ")  # `str.strip` removes \x1c to \x1f, too, which `\s` does not match
 
 
 def occurrences(text: str, fragment: str) -> list[tuple[int, int]]:

@@ -155,3 +155,54 @@ def tiny_seq2seq(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+class Walker:
+    """Tries constraints with a tokenizer of single bytes, as any model could write under them."""
+
+    def __init__(self) -> None:
+        from llguidance import LLTokenizer
+
+        self._tokenizer = LLTokenizer("byte")
+
+    def _matcher(self, constraint):
+        from llguidance import LLMatcher, grammar_from
+
+        kind = "lark" if constraint.kind == "grammar" else "json_schema"
+        matcher = LLMatcher(self._tokenizer, grammar_from(kind, constraint.definition))
+        assert not matcher.is_error(), matcher.get_error()
+        return matcher
+
+    def accepts(self, constraint, answer: str) -> bool:
+        """Whether `answer` is complete under `constraint`."""
+        matcher = self._matcher(constraint)
+        written = answer.encode()
+        return matcher.try_consume_tokens(list(written)) == len(written) and matcher.is_accepting()
+
+    def answer(self, constraint, random, *, n_free: int = 60, n_most: int = 4000) -> str:
+        """A random complete answer: `n_free` random bytes, then the nearest way out."""
+        import numpy as np
+
+        matcher = self._matcher(constraint)
+        written = bytearray()
+        while not matcher.is_stopped():
+            assert len(written) < n_most, f"no end after {bytes(written)!r}"
+            bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8), bitorder="little")
+            allowed = [int(token) for token in np.nonzero(bits)[0] if token < 256]
+            assert not matcher.is_error(), matcher.get_error()
+            if not allowed or (matcher.is_accepting() and len(written) >= n_free):
+                break
+            ends = [byte for byte in b'"]}' if byte in allowed] if len(written) >= n_free else []
+            # Half of the time a quote, where one may stand: otherwise nearly every mention would run to the text's end.
+            if not ends and ord('"') in allowed and random.random() < 0.3:
+                ends = [ord('"')]
+            byte = ends[0] if ends else random.choice(allowed)
+            assert matcher.consume_token(byte), matcher.get_error()
+            written.append(byte)
+        assert matcher.is_accepting(), f"stuck after {bytes(written)!r}"
+        return written.decode()
+
+
+@pytest.fixture(scope="session")
+def walker() -> Walker:
+    return Walker()
