@@ -23,9 +23,7 @@ from genre_x.training.run import train
 def run(output_format: str) -> dict[str, Any]:
     """Train, evaluate and return the result."""
     config = TrainingConfig.load(ROOT / "eval" / "configs" / "formats.yaml")
-    config = config.model_copy(
-        update={"output_format": output_format, "output_dir": config.output_dir / output_format}
-    )
+    config = config.model_copy(update={"output_format": output_format, "output_dir": config.output_dir / output_format})
     folder = train(config)
     source = config.dev[0]
     if source.dataset is None or source.split is None or source.task is None:

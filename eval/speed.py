@@ -100,8 +100,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         chunk = requests[start : start + arguments.chunk]
         began = time.perf_counter()
         answers = [
-            completion.text
-            for completion in ours.generate(chunk, config=extractor.config, batch_size=arguments.batch_size)
+            completion.text for completion in ours.generate(chunk, config=extractor.config, batch_size=arguments.batch_size)
         ]
         seconds["genre_x"] += time.perf_counter() - began
         began = time.perf_counter()

@@ -58,9 +58,7 @@ def encode_chat(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message
     return EncodedChat(ids, in_answer)
 
 
-def _encoded_segments(
-    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
-) -> list[tuple[list[int], int | None]]:
+def _encoded_segments(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[tuple[list[int], int | None]]:
     """The chat as pieces of token ids: the template's own text (index None) and the contents (index of the message)."""
     pieces: list[tuple[list[int], int | None]] = []
     for text, index in _segments(tokenizer, messages):
@@ -71,20 +69,14 @@ def _encoded_segments(
     return pieces
 
 
-def _segments(
-    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
-) -> list[tuple[str, int | None]]:
+def _segments(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[tuple[str, int | None]]:
     """The rendered chat, cut into the template's own text (index None) and the places of the contents."""
-    marked = [
-        {"role": message.role, "content": f"{_OPEN}{index}{_CLOSE}"} for index, message in enumerate(messages)
-    ]
+    marked = [{"role": message.role, "content": f"{_OPEN}{index}{_CLOSE}"} for index, message in enumerate(messages)]
     template = tokenizer.chat_template or PLAIN_TEMPLATE
     asks = messages[-1].role != "assistant"
 
     def render(chat: list[dict[str, str]]) -> str:
-        rendered = tokenizer.apply_chat_template(
-            chat, chat_template=template, tokenize=False, add_generation_prompt=asks
-        )
+        rendered = tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False, add_generation_prompt=asks)
         return str(rendered)
 
     try:

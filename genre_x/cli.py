@@ -153,9 +153,7 @@ def show(
         for message in extractor.prompt(text).messages:
             typer.secho(f"--- {message.role}", bold=True)
             typer.echo(message.content)
-        made = get_format(extractor.task.output_format).constraint(
-            extractor.task.schema, text, strength=constraint.strength
-        )
+        made = get_format(extractor.task.output_format).constraint(extractor.task.schema, text, strength=constraint.strength)
         typer.secho(f"--- constraint: {made.kind if made else 'none'}", bold=True)
         if made is not None:
             typer.echo(made.definition)
@@ -186,7 +184,8 @@ def evaluate(
     dataset: Annotated[Path, typer.Argument(help="Folder of a data set in the common form, or a .jsonl file of sentences.")],
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
     task: Annotated[
-        str | None, typer.Option("--task", "-t", help="Task whose schema replaces the data set's own; needed for sentences.")
+        str | None,
+        typer.Option("--task", "-t", help="Task whose schema replaces the data set's own; needed for sentences."),
     ] = None,
     model: ModelOption = "default",
     backend: BackendOption = "transformers",
@@ -233,7 +232,12 @@ def evaluate(
                 limit=limit,
                 progress=lambda documents, n: bar.track(documents, total=n, description="documents"),
             )
-        result = {"dataset": dataset.name, "split": None if dataset.suffix == ".jsonl" else split, "task": task, **result}
+        result = {
+            "dataset": dataset.name,
+            "split": None if dataset.suffix == ".jsonl" else split,
+            "task": task,
+            **result,
+        }
         if out is not None:
             write_result(result, out)
         scores = result["scores"]

@@ -17,17 +17,17 @@ NUMBER = "NUMBER"
 
 
 def json_content(text: str) -> str:
-    """`text` as it stands between the quotes of a JSON string.
+    r"""`text` as it stands between the quotes of a JSON string.
 
     >>> json_content('a "b"')
-    'a \\\\"b\\\\"'
+    'a \\"b\\"'
     """
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def literal(text: str) -> str:
     """A terminal that matches `text` to the letter."""
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text)  # in ASCII: llguidance's lexer refuses a string with a bare U+007F
 
 
 def choice(texts: Iterable[str]) -> str:

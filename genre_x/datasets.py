@@ -108,9 +108,7 @@ def load_dataset(folder: str | Path, split: str, *, task: Task | None = None) ->
             for name, records in by_ontology.items()
         }
     instruction = task.instruction if task else "Extract the relations that the text states."
-    return [
-        _annotated_set(name, schema, records, instruction, path) for name, (schema, records) in groups.items() if records
-    ]
+    return [_annotated_set(name, schema, records, instruction, path) for name, (schema, records) in groups.items() if records]
 
 
 def load_sentences(path: str | Path, task: str | Path) -> AnnotatedSet:
@@ -173,9 +171,7 @@ def _ontology_schema(
     """
     used = {item["label"].strip(): {"domain": None, "range": None} for _, record in records for item in record["relations"]}
     relations = used | {relation["label"].strip(): relation for relation in ontology["relations"]}
-    concepts = {
-        concept for relation in relations.values() for concept in (relation["domain"], relation["range"]) if concept
-    }
+    concepts = {concept for relation in relations.values() for concept in (relation["domain"], relation["range"]) if concept}
     relation_types = []
     for label, relation in relations.items():
         about = described["relation_labels"].get(label, {})

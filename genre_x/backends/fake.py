@@ -41,9 +41,7 @@ class FakeBackend:
     def count_prompt_tokens(self, prompt: Prompt) -> int:
         return sum(self.count_tokens(message.content) for message in prompt.messages)
 
-    def generate(
-        self, requests: Iterable[Request], *, config: GenerationConfig, batch_size: int = 32
-    ) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request], *, config: GenerationConfig, batch_size: int = 32) -> Iterator[Completion]:
         for request in requests:
             self.requests.append(request)
             text = self._answer(request)

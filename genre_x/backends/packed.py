@@ -35,13 +35,37 @@ _INITIAL_CAPACITY = 128
 class _Layer:
     """Keys and values of one layer.
 
-    *Shape:* `shared_*` (n_kv_heads, n_shared, head_dim); `own_*` (n_slots, n_kv_heads, capacity, head_dim).
+    *Shape:* `own_*` (n_slots, n_kv_heads, capacity, head_dim); `shared_*` (n_kv_heads, n_shared, head_dim).
     """
 
+    own_keys: torch.Tensor
+    own_values: torch.Tensor
     shared_keys: torch.Tensor | None = None
     shared_values: torch.Tensor | None = None
-    own_keys: torch.Tensor | None = None
-    own_values: torch.Tensor | None = None
+
+    def reserve(self, n_slots: int, length: int) -> None:
+        """Make room for so many sequences of this length."""
+        slots, heads, capacity, size = self.own_keys.shape
+        if slots >= n_slots and capacity >= length:
+            return
+        new_slots = slots if slots >= n_slots else max(n_slots, 2 * slots)
+        new_capacity = capacity if capacity >= length else max(length, 2 * capacity, _INITIAL_CAPACITY)
+        for name in ("own_keys", "own_values"):
+            old: torch.Tensor = getattr(self, name)
+            grown = old.new_zeros((new_slots, heads, new_capacity, size))
+            grown[:slots, :, :capacity] = old
+            setattr(self, name, grown)
+
+    def share(self, length: int) -> None:
+        """Make the first keys and values of the first sequence those of the shared start, and forget all others."""
+        self.shared_keys = self.own_keys[0, :, :length].clone()
+        self.shared_values = self.own_values[0, :, :length].clone()
+        self.own_keys, self.own_values = self.own_keys[:0, :, :0], self.own_values[:0, :, :0]
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Put the sequence in slot `source` into slot `target`."""
+        self.own_keys[target, :, :length] = self.own_keys[source, :, :length]
+        self.own_values[target, :, :length] = self.own_values[source, :, :length]
 
 
 @dataclass
@@ -111,8 +135,7 @@ class PackedDecoder:
         if ids:
             self.add([list(ids)])
             for layer in self._layers.values():
-                layer.shared_keys, layer.shared_values = layer.own_keys[0, :, : len(ids)], layer.own_values[0, :, : len(ids)]
-                layer.own_keys = layer.own_values = None
+                layer.share(len(ids))
             self._lengths.clear()
         self._shared_ids = ids
 
@@ -144,10 +167,8 @@ class PackedDecoder:
                 order[index] = last
         for place, old in enumerate(order):
             if place != old:
-                length = self._lengths[old]
                 for layer in self._layers.values():
-                    layer.own_keys[place, :, :length] = layer.own_keys[old, :, :length]
-                    layer.own_values[place, :, :length] = layer.own_values[old, :, :length]
+                    layer.move(old, place, self._lengths[old])
         self._lengths = [self._lengths[old] for old in order]
         return order
 
@@ -162,7 +183,6 @@ class PackedDecoder:
         n_columns, own_length = int(counts.max()), int(positions.max()) + 1
         visible = torch.arange(own_length) <= (torch.tensor(starts)[:, None] + torch.arange(n_columns))[..., None]
         mask = torch.zeros(visible.shape).masked_fill_(~visible, float("-inf"))
-        self._reserve(first + len(runs), own_length)
         step = _Step(
             sequences.to(device),
             columns.to(device),
@@ -184,31 +204,14 @@ class PackedDecoder:
         logits: torch.Tensor = outputs.logits[0]
         return logits
 
-    def _reserve(self, n_slots: int, length: int) -> None:
-        """Make room for so many sequences of this length in the layers that exist."""
-        for layer in self._layers.values():
-            layer.own_keys = _grown(layer.own_keys, n_slots, length)
-            layer.own_values = _grown(layer.own_values, n_slots, length)
-
     def layer(self, index: int, keys: torch.Tensor, step: _Step) -> _Layer:
-        """The store of layer `index`, made when it is first seen."""
-        layer = self._layers.setdefault(index, _Layer())
-        if layer.own_keys is None or layer.own_values is None:
-            shape = (step.slots.stop, keys.shape[1], max(_INITIAL_CAPACITY, step.own_length), keys.shape[3])
-            layer.own_keys, layer.own_values = keys.new_zeros(shape), keys.new_zeros(shape)
+        """The keys and values of layer `index`, with room for the tokens of `step`."""
+        if index not in self._layers:
+            shape = (0, keys.shape[1], 0, keys.shape[3])
+            self._layers[index] = _Layer(keys.new_zeros(shape), keys.new_zeros(shape))
+        layer = self._layers[index]
+        layer.reserve(step.slots.stop, step.own_length)
         return layer
-
-
-def _grown(store: torch.Tensor | None, n_slots: int, length: int) -> torch.Tensor | None:
-    """`store` with room for so many slots and positions; at least doubled in what is too small."""
-    if store is None or (store.shape[0] >= n_slots and store.shape[2] >= length):
-        return store
-    slots, heads, capacity, size = store.shape
-    new_slots = slots if slots >= n_slots else max(n_slots, 2 * slots)
-    new_capacity = capacity if capacity >= length else max(length, 2 * capacity)
-    grown = store.new_zeros((new_slots, heads, new_capacity, size))
-    grown[:slots, :, :capacity] = store
-    return grown
 
 
 def _packed_attention(

@@ -1,8 +1,8 @@
 """The backend on transformers: our own decoding loop, with constraints compiled by Outlines' llguidance back end.
 
-    requests ─► admit: prompt ids, matcher ─► add / extend: one forward pass for all running sequences
-                  ▲                                     │ logits
-                  └── room when a sequence ends ◄── choose a token under the mask, append what the grammar forces
+requests ─► admit: prompt ids, matcher ─► add / extend: one forward pass for all running sequences
+              ▲                                     │ logits
+              └── room when a sequence ends ◄── choose a token under the mask, append what the grammar forces
 """
 
 import codecs
@@ -135,9 +135,7 @@ class TransformersBackend:
         frame = self._frame(prompt)
         return len(frame.before) + len(frame.after) + self.count_tokens(prompt.messages[-1].content)
 
-    def generate(
-        self, requests: Iterable[Request], *, config: GenerationConfig, batch_size: int = 32
-    ) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request], *, config: GenerationConfig, batch_size: int = 32) -> Iterator[Completion]:
         waiting = enumerate(requests)
         running: list[_Sequence] = []
         finished: dict[int, Completion] = {}

@@ -7,12 +7,24 @@ because the relation says which types there can be.
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import reduce
 from itertools import product
+from operator import or_
 from typing import Any, Literal, get_args
 
 from pydantic import RootModel
 
-from genre_x.constraints import NUMBER, SPAN, choice, has_number, has_span, json_content, literal, mention_rule, span_rules
+from genre_x.constraints import (
+    NUMBER,
+    SPAN,
+    choice,
+    has_number,
+    has_span,
+    json_content,
+    literal,
+    mention_rule,
+    span_rules,
+)
 from genre_x.document import Mention, Triple
 from genre_x.grounding import normalized
 from genre_x.interfaces import Constraint, Parsed, Strength, SurfaceTriple
@@ -105,7 +117,8 @@ class JsonListFormat(ABC):
 
     def _json_schema(self, schema: Schema) -> str:
         entries = tuple(self._entry_model(relation, schema) for relation in schema.relation_types)
-        model = RootModel[list[_union(entries)]]  # type: ignore[misc]
+        entry: Any = reduce(or_, entries)
+        model = RootModel[list[entry]]
         json_schema = model.model_json_schema()
         json_schema["maxItems"] = MAX_ENTRIES
         # One spelling of white space: what `write` emits. Fewer choices, fewer tokens, no endless blanks.
@@ -130,9 +143,7 @@ class JsonListFormat(ABC):
             ]
         )
 
-    def _entry_rules(
-        self, relation: RelationType, schema: Schema, text: str, mentions: Sequence[Mention] | None
-    ) -> list[str]:
+    def _entry_rules(self, relation: RelationType, schema: Schema, text: str, mentions: Sequence[Mention] | None) -> list[str]:
         """Right-hand sides of the rules for entries with this relation; none if the text can't have one."""
         fields = fields_of(relation, schema)
         rules = []
@@ -152,9 +163,7 @@ class JsonListFormat(ABC):
         return rules
 
 
-def _arguments(
-    types: tuple[str, ...], text: str, mentions: Sequence[Mention] | None
-) -> list[tuple[str, tuple[str, ...]]]:
+def _arguments(types: tuple[str, ...], text: str, mentions: Sequence[Mention] | None) -> list[tuple[str, tuple[str, ...]]]:
     """The ways to fill an argument: pairs of a terminal for its span and the types that such a span can have."""
     numbers = [name for name in types if name == "number"]
     others = [name for name in types if name in LITERAL_TYPES and name != "number"]
@@ -168,15 +177,10 @@ def _arguments(
         if mentions is None:
             ways.append((SPAN, tuple(entities)))
         else:
-            for name in entities or [None]:
-                fitting = [mention for mention in mentions if name is None or mention.type in (None, name)]
+            if not entities and mentions:
+                ways.append((mention_rule(mentions), ()))
+            for name in entities:
+                fitting = [mention for mention in mentions if mention.type in (None, name)]
                 if fitting:
-                    ways.append((mention_rule(fitting), (name,) if name else ()))
+                    ways.append((mention_rule(fitting), (name,)))
     return ways
-
-
-def _union(types: tuple[Any, ...]) -> Any:
-    union = types[0]
-    for other in types[1:]:
-        union = union | other
-    return union

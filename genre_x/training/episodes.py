@@ -55,14 +55,12 @@ class EpisodeBuilder:
                     yield episode
                 del documents[:n_used]
 
-    def _episode(
-        self, source: AnnotatedSet, documents: Sequence[Document], rng: random.Random
-    ) -> tuple[Episode | None, int]:
+    def _episode(self, source: AnnotatedSet, documents: Sequence[Document], rng: random.Random) -> tuple[Episode | None, int]:
         """An episode of the first of `documents`, and how many of them it used up."""
         candidates = documents[: self.config.max_documents]
         schema = self._sample(source.schema, candidates, rng) if self.config.sample_schema else source.schema
         messages: tuple[Message, ...] = ()
-        for n_used, document in enumerate(candidates, start=1):
+        for n_used in range(1, len(candidates) + 1):
             longer = self._messages(source, schema, candidates[:n_used])
             if self.count_tokens(longer) > self.config.max_tokens:
                 if not messages:
@@ -99,16 +97,13 @@ class EpisodeBuilder:
             entities = [entity.model_copy(update={"description": ""}) for entity in entities]
         if rng.random() >= config.type_rate or not _types_known(schema, documents):
             entities = []
-            relations = [
-                relation.model_copy(update={"head_types": (), "tail_types": ()}) for relation in relations
-            ]
+            relations = [relation.model_copy(update={"head_types": (), "tail_types": ()}) for relation in relations]
         else:
             used = {name for relation in relations for name in (*relation.head_types, *relation.tail_types)}
             entities = [entity for entity in entities if entity.name in used or not used]
         names = {relation.name for relation in relations}
         relations = [
-            relation if relation.inverse in names else relation.model_copy(update={"inverse": None})
-            for relation in relations
+            relation if relation.inverse in names else relation.model_copy(update={"inverse": None}) for relation in relations
         ]
         return Schema(name=schema.name, entity_types=tuple(entities), relation_types=tuple(relations))
 

@@ -116,9 +116,7 @@ def _dev_scores(config: TrainingConfig, model: str, sets: Sequence[AnnotatedSet]
     return scores
 
 
-def episode_builder(
-    config: TrainingConfig, tokenizer: "PreTrainedTokenizerBase", *, single_document: bool
-) -> EpisodeBuilder:
+def episode_builder(config: TrainingConfig, tokenizer: "PreTrainedTokenizerBase", *, single_document: bool) -> EpisodeBuilder:
     """The builder that a run uses; encoder-decoders take one document per sequence."""
     episodes = config.episodes
     if single_document:
@@ -263,7 +261,7 @@ def _answer_trainer_class() -> type["SFTTrainer"]:
     from torch.nn.functional import cross_entropy
     from trl import SFTTrainer
 
-    class AnswerTrainer(SFTTrainer):
+    class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         def compute_loss(
             self,
             model: Any,

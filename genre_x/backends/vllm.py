@@ -1,0 +1,274 @@
+"""The backend on vLLM: for GPUs, large models and many documents.
+
+Prompts are the token ids that the transformers backend uses, and constraints are compiled by llguidance here as well.
+But vLLM asks the model for every token, also where the constraint leaves one spelling: `n_forced_tokens` is 0, and the
+model may cut such a string into other tokens, whose probability is not 1.
+"""
+
+import codecs
+import hashlib
+import logging
+import os
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import llguidance.hf
+import torch
+from transformers import AutoConfig, AutoTokenizer
+
+from genre_x.chat import ChatFrame, encode_content, encode_frame
+from genre_x.errors import BackendError, ModelError, require
+from genre_x.interfaces import Completion, Constraint, GenerationConfig, Message, Prompt, Request
+from genre_x.models import DEFAULT_MODEL, ModelFiles, cache_dir, find_model, load_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from vllm import RequestOutput, SamplingParams
+
+logger = logging.getLogger(__name__)
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+ENVIRONMENT = {
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # stdout is for results
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",  # else vLLM reports model and machine to its makers
+}
+"""Environment variables by which vLLM is set up; one that is set already stays as it is."""
+CPU_ENVIRONMENT = {
+    # With a process of its own, vLLM takes one core from the model, and scripts need `if __name__ == "__main__"`.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+}
+CPU_KV_CACHE_BYTES = 2 << 30
+"""Memory for keys and values on a CPU: 90,000 tokens of the default model. vLLM's own default is nearly all memory."""
+
+_FIXED: dict[str, Any] = {
+    "structured_outputs_config": {"backend": "guidance"},
+    # Taken after the grammar's mask and before the temperature: what `Completion.token_logprobs` means.
+    "logprobs_mode": "raw_logprobs",
+}
+_AHEAD = 4
+"""How many batches of requests vLLM holds: it fills each place as soon as it is free, so some must be waiting."""
+
+
+class VllmBackend:
+    """Runs a Hugging Face model with vLLM.
+
+    `generate` reads up to four batches ahead and hands them to vLLM, which decides how many it decodes side by side: as
+    many as its memory holds, and at most `max_num_seqs`, an engine argument (256 by default).
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        precision: Precision = "auto",
+        gpu_memory_utilization: float | None = None,
+        max_model_len: int | None = None,
+        engine: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Start the engine.
+
+        Args:
+            model: `default`, `base`, a folder with weights or a LoRA adapter, or a Hugging Face id. An adapter is
+                merged into its weights; the result is kept in the cache folder.
+            precision: `auto` is bfloat16 where the processor computes it natively; else float16, on a CPU float32.
+            gpu_memory_utilization: Part of the memory, in (0, 1], for weights, keys and values; by default vLLM's own
+                choice, on a CPU as much as `CPU_KV_CACHE_BYTES` says.
+            max_model_len: Longest prompt plus completion; by default what the model and the memory take.
+            engine: More arguments of `vllm.LLM`, such as `tensor_parallel_size` or `kv_cache_memory_bytes`.
+
+        Raises:
+            MissingDependencyError: vLLM is not installed.
+            ModelError: The weights can't be found or read.
+            BackendError: vLLM can't run such a model, or an engine argument is one that this class decides.
+        """
+        os.environ.update(ENVIRONMENT | dict(os.environ))
+        self._vllm = require("vllm", extra="vllm")
+        on_cpu = bool(require("vllm.platforms", extra="vllm").current_platform.is_cpu())
+        if on_cpu:
+            os.environ.update(CPU_ENVIRONMENT | dict(os.environ))
+        given = dict(engine or {})
+        if clash := sorted(given.keys() & (_FIXED.keys() | {"model", "dtype"})):
+            raise BackendError(f"Engine arguments {', '.join(clash)} can't be given: VllmBackend decides them.")
+
+        files = find_model(model)
+        self.model = files.name
+        self.trained_template = files.template
+        self._tokenizer = _tokenizer_of(files)
+        options: dict[str, Any] = {
+            "model": files.base if files.adapter is None else str(_merged(files)),
+            "dtype": _dtype(precision, on_cpu=on_cpu),
+            "max_model_len": -1 if max_model_len is None else max_model_len,
+            "enable_prefix_caching": True,
+            "enforce_eager": on_cpu,  # compiling for a CPU takes minutes, and gains little for small models
+            "use_tqdm_on_load": False,
+        }
+        if gpu_memory_utilization is not None:
+            options["gpu_memory_utilization"] = gpu_memory_utilization
+        elif on_cpu:
+            options["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES
+        with _stdout_as_stderr():
+            llm = self._vllm.LLM(**options | given | _FIXED)
+        self._engine = llm.llm_engine
+        self._max_context_tokens = int(llm.model_config.max_model_len)
+        n_vocabulary = max(int(llm.model_config.get_vocab_size()), len(self._tokenizer))
+        self._llg_tokenizer = llguidance.hf.from_tokenizer(self._tokenizer, n_vocabulary)
+        self._frames: dict[tuple[Message, ...], ChatFrame] = {}
+        self._ids = map(str, count())
+        self._finished: dict[str, RequestOutput] = {}
+
+    @property
+    def max_context_tokens(self) -> int:
+        return self._max_context_tokens
+
+    def count_tokens(self, text: str) -> int:
+        return len(encode_content(self._tokenizer, text))
+
+    def count_prompt_tokens(self, prompt: Prompt) -> int:
+        return len(self._encode(prompt))
+
+    def generate(self, requests: Iterable[Request], *, config: GenerationConfig, batch_size: int = 32) -> Iterator[Completion]:
+        stream = enumerate(requests)
+        waiting: deque[str] = deque()
+        try:
+            while True:
+                while len(waiting) < _AHEAD * batch_size and (numbered := next(stream, None)) is not None:
+                    waiting.append(self._submit(*numbered, config))
+                if not waiting:
+                    return
+                if waiting[0] in self._finished:
+                    yield self._completion(self._finished.pop(waiting.popleft()), config)
+                else:  # outputs may belong to another call of `generate` that is not finished either
+                    self._finished |= {output.request_id: output for output in self._engine.step()}
+        finally:  # the caller stopped early, or a request could not be served
+            self._engine.abort_request([request_id for request_id in waiting if request_id not in self._finished])
+            for request_id in waiting:
+                self._finished.pop(request_id, None)
+
+    def _submit(self, index: int, request: Request, config: GenerationConfig) -> str:
+        """Hand a request to the engine; returns its id there."""
+        ids = self._encode(request.prompt)
+        if len(ids) >= self.max_context_tokens:
+            raise BackendError(
+                f"A prompt has {len(ids)} tokens, {self.model} takes fewer than {self.max_context_tokens}. "
+                "Use shorter windows, fewer examples, a larger `max_model_len`, or another model."
+            )
+        request_id = next(self._ids)
+        try:
+            parameters = self._parameters(request.constraint, config, index, room=self.max_context_tokens - len(ids))
+            self._engine.add_request(request_id, self._vllm.inputs.tokens_input(ids), parameters)
+        except self._vllm.exceptions.VLLMValidationError as error:
+            raise BackendError(f"vLLM refuses a request: {error}") from error
+        return request_id
+
+    def _parameters(
+        self, constraint: Constraint | None, config: GenerationConfig, index: int, *, room: int
+    ) -> "SamplingParams":
+        structure = None
+        if constraint is not None:
+            kind = "grammar" if constraint.kind == "grammar" else "json"
+            structure = self._vllm.sampling_params.StructuredOutputsParams(**{kind: constraint.definition})
+        return self._vllm.SamplingParams(
+            temperature=config.temperature,
+            seed=config.seed + index if config.temperature > 0 else None,
+            max_tokens=min(config.max_new_tokens + 1, room),  # one more for the token that ends the answer
+            logprobs=0,  # none but the chosen token's
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+            structured_outputs=structure,
+        )
+
+    def _completion(self, output: "RequestOutput", config: GenerationConfig) -> Completion:
+        (result,) = output.outputs
+        tokens = list(result.token_ids)
+        if result.finish_reason not in ("stop", "length"):
+            if not tokens:
+                raise BackendError(f"The constraint can't be compiled, or vLLM failed: {result.finish_reason}.")
+            logger.warning("The constraint failed: vLLM ended a completion with %r.", result.finish_reason)
+        if result.finish_reason == "stop":
+            tokens.pop()  # the token that ends the answer
+        is_cut = result.finish_reason == "length" or len(tokens) > config.max_new_tokens
+        del tokens[config.max_new_tokens :]
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        text, ends = "", []
+        for token in tokens:
+            text += decoder.decode(self._llg_tokenizer.decode_bytes([token]))
+            ends.append(len(text))
+        text += decoder.decode(b"", final=True)
+        logprobs = tuple(result.logprobs.logprobs[: len(tokens)])
+        n_prompt_tokens = len(output.prompt_token_ids or ())
+        return Completion(text, "length" if is_cut else "stop", tuple(ends), logprobs, n_prompt_tokens)
+
+    def _encode(self, prompt: Prompt) -> list[int]:
+        start = prompt.messages[:-1]
+        if start not in self._frames:
+            self._frames.clear()  # one task at a time is the rule; keeping more would grow without bound
+            self._frames[start] = encode_frame(self._tokenizer, prompt.messages)
+        frame = self._frames[start]
+        return [*frame.before, *encode_content(self._tokenizer, prompt.messages[-1].content), *frame.after]
+
+
+def _tokenizer_of(files: ModelFiles) -> "PreTrainedTokenizerBase":
+    try:
+        is_encoder_decoder = AutoConfig.from_pretrained(files.base).is_encoder_decoder
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(files.base)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"Can't load the model {files.base!r}: {error}") from error
+    if is_encoder_decoder:
+        raise BackendError(f"vLLM can't run {files.name!r}, an encoder-decoder model. Use backend 'transformers'.")
+    return tokenizer
+
+
+def _merged(files: ModelFiles) -> Path:
+    """The folder with the weights of an adapter's base and the adapter added to them, made once."""
+    if files.adapter is None:
+        raise ModelError(f"{files.name!r} has no adapter to merge.")
+    digest = hashlib.sha256(files.base.encode())
+    for file in sorted(path for path in Path(files.base).glob("*") if path.is_file()):
+        digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+    for file in sorted(path for path in files.adapter.glob("adapter_*") if path.is_file()):
+        digest.update(file.read_bytes())
+    folder = cache_dir() / "merged" / digest.hexdigest()[:16]
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        model, tokenizer = load_model(files, dtype=torch.float32)
+        model.save_pretrained(Path(scratch, "model"))
+        tokenizer.save_pretrained(Path(scratch, "model"))
+        try:
+            Path(scratch, "model").replace(folder)  # atomic: a run that is killed leaves no half-written folder behind
+        except OSError:
+            if not folder.is_dir():  # another process may have been faster
+                raise
+    return folder
+
+
+def _dtype(precision: Precision, *, on_cpu: bool) -> str:
+    if precision != "auto":
+        return precision
+    if on_cpu:
+        return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+    return "float16" if torch.cuda.is_available() and not torch.cuda.is_bf16_supported() else "bfloat16"
+
+
+@contextmanager
+def _stdout_as_stderr() -> Iterator[None]:
+    """Send what is written to file descriptor 1, also by C++ code and by processes started meanwhile, to stderr."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(saved, 1)
+        os.close(saved)
