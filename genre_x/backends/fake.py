@@ -19,6 +19,7 @@ class FakeBackend:
         self,
         answers: Iterable[str] | Callable[[Request], str] = (),
         *,
+        model: str = "fake",
         trained_template: str | None = None,
         max_context_tokens: int = 8192,
     ) -> None:
@@ -26,10 +27,11 @@ class FakeBackend:
 
         Args:
             answers: One per request, in order; or a function that makes the answer. A token is a word here.
+            model: Its name, stored with results.
             trained_template: As of a fine-tuned model.
             max_context_tokens: As of a model.
         """
-        self.model = "fake"
+        self.model = model
         self.trained_template = trained_template
         self.max_context_tokens = max_context_tokens
         self.requests: list[Request] = []

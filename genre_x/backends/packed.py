@@ -17,6 +17,7 @@ It plugs into transformers as an attention function, so it works for every model
 whole sequence.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from transformers import AttentionInterface
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
 
 ATTENTION = "genre_x_packed"
 _INITIAL_CAPACITY = 128
@@ -108,18 +111,41 @@ class PackedDecoder:
         AttentionInterface.register(ATTENTION, _packed_attention)
         self.model.set_attn_implementation(ATTENTION)
 
-    @staticmethod
-    def supports(model: "PreTrainedModel") -> bool:
-        """Whether `model` is decoder-only, takes an attention function and has full attention in every layer."""
+    @classmethod
+    def for_model(cls, model: "PreTrainedModel") -> "PackedDecoder | None":
+        """A decoder for `model`, or None, with `model` as it was, if it can't run this way.
+
+        It must be decoder-only, take an attention function, have full attention in every layer, and give the same logits
+        as before for a few tokens: that finds models whose attention has something of its own.
+        """
         config = model.config.get_text_config()
         windowed = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None) is not None
         kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
-        return (
-            not model.config.is_encoder_decoder
-            and bool(getattr(model, "_supports_attention_backend", False))
-            and kinds == {"full_attention"}
-            and not windowed
-        )
+        if (
+            model.config.is_encoder_decoder
+            or not getattr(model, "_supports_attention_backend", False)
+            or kinds != {"full_attention"}
+            or windowed
+        ):
+            return None
+        ids = [token % config.vocab_size for token in range(11, 11 + 9)]
+        original = config._attn_implementation
+        with torch.inference_mode():
+            expected = model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1]
+        decoder = cls(model)
+        try:
+            decoder.share(tuple(ids[:3]))
+            decoder.add([ids[3:6]])
+            found = decoder.extend([ids[6:]])[0]
+        except (TypeError, ValueError, RuntimeError) as error:
+            logger.info("%s can't run packed: %s", type(model).__name__, error)
+            found = None
+        tolerance = 1e-3 if model.dtype == torch.float32 else 5e-2
+        if found is None or (found - expected).abs().max() > tolerance * expected.abs().max():
+            model.set_attn_implementation(original)
+            return None
+        decoder.remove([0])
+        return decoder
 
     @property
     def n_sequences(self) -> int:

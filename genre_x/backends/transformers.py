@@ -114,13 +114,9 @@ class TransformersBackend:
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._eos_ids = {tokenizer.eos_token_id} | _as_set(model.generation_config.eos_token_id)
-        self._packed = PackedDecoder.supports(model)
-        self._decoder: PackedDecoder | SteppedDecoder
-        if self._packed:
-            self._decoder = PackedDecoder(model)
-        else:
-            padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-            self._decoder = SteppedDecoder(model, padding)
+        padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        self._decoder: PackedDecoder | SteppedDecoder = PackedDecoder.for_model(model) or SteppedDecoder(model, padding)
+        self._packed = isinstance(self._decoder, PackedDecoder)
         self._frames: dict[tuple[Message, ...], ChatFrame] = {}
 
     @property
@@ -136,6 +132,8 @@ class TransformersBackend:
         return len(frame.before) + len(frame.after) + self.count_tokens(prompt.messages[-1].content)
 
     def generate(self, requests: Iterable[Request], *, config: GenerationConfig, batch_size: int = 32) -> Iterator[Completion]:
+        # A call that failed, or was not read to its end, has left its sequences behind.
+        self._decoder.remove(range(self._decoder.n_sequences))
         waiting = enumerate(requests)
         running: list[_Sequence] = []
         finished: dict[int, Completion] = {}

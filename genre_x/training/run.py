@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RESULT_FILE = "training.json"
+
 IGNORED = -100
 """Label of a token without loss, as torch's cross entropy and transformers define it."""
 
@@ -80,6 +82,7 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
     target = folder / "model"
     _save(trainer.model, tokenizer, target, config, builder.template.id)
     dev_sets = [annotated for annotated, _ in sources["dev"]]
+    duration_s = time.time() - started + (_earlier_duration(folder) if resume else 0.0)
     result = {
         "config": config.model_dump(mode="json"),
         "template": builder.template.id,
@@ -91,10 +94,10 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
         "n_train_tokens_per_epoch": n_tokens,
         "metrics": outcome.metrics,
         "log": trainer.state.log_history,
-        "duration_s": round(time.time() - started, 1),
+        "duration_s": round(duration_s, 1),
         **environment(),
     }
-    write_result(result, folder / "training.json")
+    write_result(result, folder / RESULT_FILE)
     for moment in ("before", "after"):
         logger.info("%s training: strict F1 %.1f", moment, 100 * result[moment]["strict"]["f1"])
     return target
@@ -303,6 +306,12 @@ def _save(
         tokenizer.save_pretrained(str(target))
     about = {"name": config.output_dir.name, "template": template_id, "output_format": config.output_format}
     (target / METADATA_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def _earlier_duration(folder: Path) -> float:
+    """Seconds that finished runs in this folder took."""
+    file = folder / RESULT_FILE
+    return float(json.loads(file.read_text(encoding="utf-8"))["duration_s"]) if file.is_file() else 0.0
 
 
 def _newest_checkpoint(folder: Path) -> str | None:

