@@ -117,7 +117,7 @@ def schema_faults(entity_types: Sequence[EntityType], relation_types: Sequence[R
     """Everything in these types that contradicts itself."""
     declared = [entity.name for entity in entity_types]
     relations = [relation.name for relation in relation_types]
-    known = ", ".join(sorted(declared)) or "none"
+    known = ", ".join(sorted(set(declared))) or "none"
     faults: list[Fault] = []
     for index, entity in enumerate(entity_types):
         if entity.name in declared[:index]:

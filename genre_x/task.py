@@ -6,7 +6,7 @@ Everything wrong in a file is reported at once, with the line, before any model 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -167,23 +167,22 @@ class _Reader:
         head = self._valid(_Head, self.content)
         entity_types = self._list(EntityType, "entity_types")
         relation_types = self._list(RelationType, "relation_types")
-        attributes = [
-            RelationType(name=item.name, description=item.description, head_types=item.head_types, tail_types=(item.value,))
-            for item in self._list(_Attribute, "attributes")
+        attributes = self._list(_Attribute, "attributes")
+        broken = [item.name for items in (entity_types, relation_types, attributes) for item in items if item.value is None]
+        relations = [
+            *(item.value or RelationType.model_construct(name=item.name) for item in relation_types),
+            *(_as_relation(item.value) if item.value else RelationType.model_construct(name=item.name) for item in attributes),
         ]
-        structure_holds = not self.faults
-        relations = [*relation_types, *attributes]
-        if not relations and structure_holds:
+        entities = [item.value or EntityType.model_construct(name=item.name) for item in entity_types]
+        if not relations:
             self.faults.append("relation_types: there is no relation type and no attribute; declare at least one")
-        if structure_holds:  # otherwise a type that could not be read would be reported as undeclared, too
-            for fault in schema_faults(entity_types, relations):
-                self.faults.append(self._place_of(fault, len(relation_types)) + fault.message)
+        for fault in schema_faults(entities, relations):
+            self.faults.append(self._place_of(fault, len(relation_types)) + fault.message)
         schema = Schema.model_construct(
-            name=head.name if head else "?", relation_types=tuple(relations), entity_types=tuple(entity_types)
+            name=head.name if head else "?", relation_types=tuple(relations), entity_types=tuple(entities)
         )
-        examples = self._examples(schema, check_names=structure_holds)
-        if head is not None:
-            self._names(head)
+        examples = self._examples(schema, check_types=not broken)
+        self._names()
         if self.faults or head is None:
             raise TaskError(self.source, self.faults)
         return Task(
@@ -195,12 +194,14 @@ class _Reader:
             language=head.language,
         )
 
-    def _names(self, head: _Head) -> None:
+    def _names(self) -> None:
         for key, check in (("template", PromptTemplate.load), ("output_format", get_format)):
-            try:
-                check(getattr(head, key))
-            except UnknownNameError as error:
-                self.faults.append(f"{self.lines.place(key)}{error}")
+            name = self.content.get(key)
+            if isinstance(name, str):
+                try:
+                    check(name)
+                except UnknownNameError as error:
+                    self.faults.append(f"{self.lines.place(key)}{error}")
 
     def _place_of(self, fault: Fault, n_relation_types: int) -> str:
         if fault.kind == "relation_types" and fault.position >= n_relation_types:
@@ -212,39 +213,68 @@ class _Reader:
             return TypeAdapter(model).validate_python(value)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                found = "" if detail["type"] in ("missing", "extra_forbidden") else f"; found {detail['input']!r:.60}"
-                if detail["type"] == "extra_forbidden":
-                    found = f"; known keys: {', '.join(model.model_fields)}"
-                self.faults.append(f"{self.lines.place(*place, *detail['loc'])}{detail['msg']}{found}")
+                if detail["type"] == "missing":
+                    message = "required, but missing"
+                elif detail["type"] == "extra_forbidden":
+                    message = f"unknown key; known keys: {', '.join(model.model_fields)}"
+                else:
+                    message = f"{detail['msg']}; found {detail['input']!r:.60}"
+                self.faults.append(f"{self.lines.place(*place, *detail['loc'])}{message}")
             return None
 
-    def _list(self, model: type[T], key: str) -> list[T]:
+    def _list(self, model: type[T], key: str) -> "list[_Item[T]]":
+        """The items of a list, in the order of the file; one that is broken keeps its name, so that it counts as declared."""
         items = self.content.get(key) or []
         if not isinstance(items, list):
             return []  # reported with the head
-        valid = [self._valid(model, item, key, index) for index, item in enumerate(items)]
-        return [item for item in valid if item is not None]
+        read = []
+        for index, item in enumerate(items):
+            name = item.get("name") if isinstance(item, dict) else None
+            value = self._valid(model, item, key, index)
+            read.append(_Item(name if isinstance(name, str) else f"{key}[{index}]", value))
+        return read
 
-    def _examples(self, schema: Schema, *, check_names: bool) -> tuple[Document, ...]:
+    def _examples(self, schema: Schema, *, check_types: bool) -> tuple[Document, ...]:
+        items = self.content.get("examples") or []
         documents = []
-        for index, item in enumerate(self.content.get("examples") or []):
+        for index, item in enumerate(items if isinstance(items, list) else []):
             example = self._valid(_Example, item, "examples", index)
             if example is None:
                 continue
             place = self.lines.place("examples", index)
-            triples, faults = ground_rows(example.text, example.triples, schema if check_names else None)
+            triples, faults = ground_rows(example.text, example.triples, schema, check_types=check_types)
             self.faults += [place + fault for fault in faults]
             documents.append(Document(f"example-{index}", example.text, triples=tuple(triples)))
         return tuple(documents)
 
 
-def ground_rows(text: str, rows: Sequence[Sequence[str]], schema: Schema | None) -> tuple[list[Triple], list[str]]:
+@dataclass(frozen=True)
+class _Item(Generic[T]):
+    """An item of a list in the file; `value` is None if it is broken."""
+
+    name: str
+    value: T | None
+
+
+def _as_relation(attribute: _Attribute) -> RelationType:
+    return RelationType(
+        name=attribute.name,
+        description=attribute.description,
+        head_types=attribute.head_types,
+        tail_types=(attribute.value,),
+    )
+
+
+def ground_rows(
+    text: str, rows: Sequence[Sequence[str]], schema: Schema, *, check_types: bool = True
+) -> tuple[list[Triple], list[str]]:
     """Turn hand-written rows `[head, relation, tail]`, with types where the schema leaves a choice, into triples.
 
     Args:
         text: Where the heads and tails stand.
         rows: As the format `rows` writes them.
-        schema: What the rows must conform to; None skips that check.
+        schema: What the rows must conform to.
+        check_types: False checks relations and mentions only, for a schema whose types are in doubt.
 
     Returns:
         The triples, and one line for each fault.
@@ -257,22 +287,18 @@ def ground_rows(text: str, rows: Sequence[Sequence[str]], schema: Schema | None)
         head, name, tail, *types = row
         missing = [fragment for fragment in (head, tail) if not occurrences(text, fragment)]
         faults += [f"{fragment!r} is not in the text of this example: {text!r:.80}" for fragment in missing]
-        head_type = tail_type = None
-        if schema is not None:
-            relation = schema.relation_type(name)
-            if relation is None:
-                known = ", ".join(sorted(other.name for other in schema.relation_types))
-                faults.append(f"relation {name!r} is not declared. Declared: {known}")
-                continue
-            head_type, tail_type, fault = _types(schema, relation, types)
-            if fault:
-                faults.append(f"triple {list(row)}: {fault}")
-                continue
-        if missing:
+        relation = schema.relation_type(name)
+        if relation is None:
+            known = ", ".join(sorted(other.name for other in schema.relation_types))
+            faults.append(f"relation {name!r} is not declared. Declared: {known}")
             continue
+        head_type, tail_type, fault = _types(schema, relation, types) if check_types else (None, None, "")
+        if fault:
+            faults.append(f"triple {list(row)}: {fault}")
         pair = nearest_pair(occurrences(text, head), occurrences(text, tail))
-        if pair is None:
+        if pair is None and not missing:
             faults.append(f"head and tail are the same span {head!r}")
+        if pair is None or fault:
             continue
         (head_start, head_end), (tail_start, tail_end) = pair
         triples.append(
