@@ -22,7 +22,8 @@ def json_content(text: str) -> str:
     >>> json_content('a "b"')
     'a \\"b\\"'
     """
-    return json.dumps(text, ensure_ascii=False)[1:-1]
+    # JSON allows a bare U+007F, but where llguidance compiles a JSON schema it admits only the escape.
+    return json.dumps(text, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f")
 
 
 def literal(text: str) -> str:

@@ -86,7 +86,8 @@ def task_path(name: str | Path) -> Path:
     if path.is_file():
         return path
     folder = shipped("prompts")
-    if len(path.parts) <= 2 and (folder / f"{path.stem}.yaml").is_file() and path.parent.name in ("", "prompts"):
+    names_shipped = path.parent in (Path(), Path("prompts")) and path.suffix in ("", ".yaml")
+    if names_shipped and (folder / f"{path.stem}.yaml").is_file():
         return folder / f"{path.stem}.yaml"
     raise UnknownNameError("task or task file", str(name), (file.stem for file in folder.glob("*.yaml")))
 

@@ -29,11 +29,12 @@ class SentenceSplitter:
         import spacy
         from spacy.util import find_matching_language
 
-        name = find_matching_language(self._language) or "xx"
+        code = self._language.partition("-")[0].lower()
         try:
-            nlp = spacy.blank(name)
-        except ImportError:  # Japanese, Korean, Vietnamese and Thai tokenizers need packages of their own
-            nlp = spacy.blank("xx")
+            nlp = spacy.blank(find_matching_language(code) or code)  # it knows only other names of a language, such as `deu`
+        except ImportError:  # unknown, or its tokenizer needs packages of its own, as those of Japanese, Korean and Thai do
+            # The Chinese tokenizer cuts at every character, so it finds a full stop that no space follows.
+            nlp = spacy.blank("zh" if code in ("ja", "yue") else "xx")
         nlp.add_pipe("sentencizer")
         nlp.max_length = 1 << 31
         return nlp
@@ -120,7 +121,8 @@ def _fitting(text: str, start: int, end: int, count_tokens: Callable[[str], int]
                 low = middle
             else:
                 high = middle - 1
-        pieces.append((piece_start, limits[low]))
+        if not pieces or limits[low] > pieces[-1][1]:  # a very long word lets nothing new into a piece
+            pieces.append((piece_start, limits[low]))
         if low == len(limits) - 1:
             return pieces
         half = position + (low - position) // 2

@@ -50,5 +50,5 @@ class Settings(BaseModel):
     max_window_tokens: int = Field(default=MAX_WINDOW_TOKENS, ge=1)
     entities: EntitySource = "generated"
     spans_key: str = Field(default=SPANS_KEY, min_length=1)
-    set_ents: bool = False
+    set_ents: bool = True
     extension: str = Field(default=EXTENSION, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_x import Document, Extraction, Mention, Reason, Rejection, Span, Triple
@@ -34,6 +34,7 @@ def extractions(draw):
     )
 
 
+@settings(max_examples=30)
 @given(extractions())
 def test_an_extraction_survives_the_way_to_json_and_back(extraction):
     record = json.loads(json.dumps(extraction.to_dict()))

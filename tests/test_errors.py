@@ -50,7 +50,7 @@ def test_require_returns_the_module():
 
 
 def test_require_names_the_extra_that_installs_a_missing_module():
-    with pytest.raises(MissingDependencyError, match=r"`no_such_module_here` .* pip install 'genre-x\[vllm\]'") as caught:
+    with pytest.raises(MissingDependencyError, match=r"`no_such_module_here` .*`pip install 'genre-x\[vllm\]'") as caught:
         require("no_such_module_here", extra="vllm")
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 

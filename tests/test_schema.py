@@ -86,7 +86,7 @@ def test_a_contradiction_is_named(entity_types, relation, message):
 def test_all_contradictions_are_found_with_their_places():
     relations = (RelationType(name="r", head_types=("x",), tail_types=("y",)), RelationType(name="r", inverse="z"))
     faults = schema_faults([EntityType(name="text"), EntityType(name="text")], relations)
-    assert [(fault.kind, fault.index) for fault in faults] == [
+    assert [(fault.kind, fault.position) for fault in faults] == [
         ("entity_types", 0),
         ("entity_types", 1),
         ("entity_types", 1),

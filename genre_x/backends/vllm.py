@@ -7,10 +7,10 @@ model may cut such a string into other tokens, whose probability is not 1.
 
 import codecs
 import hashlib
-import logging
 import os
 import sys
 import tempfile
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,14 +24,12 @@ from transformers import AutoConfig, AutoTokenizer
 
 from genre_x.chat import ChatFrame, encode_content, encode_frame
 from genre_x.errors import BackendError, ModelError, require
-from genre_x.interfaces import Completion, Constraint, GenerationConfig, Message, Prompt, Request
+from genre_x.interfaces import Completion, GenerationConfig, Message, Prompt, Request
 from genre_x.models import DEFAULT_MODEL, ModelFiles, cache_dir, find_model, load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-    from vllm import RequestOutput, SamplingParams
-
-logger = logging.getLogger(__name__)
+    from vllm import RequestOutput
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -41,27 +39,20 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",  # else vLLM reports model and machine to its makers
 }
 """Environment variables by which vLLM is set up; one that is set already stays as it is."""
-CPU_ENVIRONMENT = {
-    # With a process of its own, vLLM takes one core from the model, and scripts need `if __name__ == "__main__"`.
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-}
 CPU_KV_CACHE_BYTES = 2 << 30
 """Memory for keys and values on a CPU: 90,000 tokens of the default model. vLLM's own default is nearly all memory."""
-
 _FIXED: dict[str, Any] = {
     "structured_outputs_config": {"backend": "guidance"},
-    # Taken after the grammar's mask and before the temperature: what `Completion.token_logprobs` means.
-    "logprobs_mode": "raw_logprobs",
+    "logprobs_mode": "raw_logprobs",  # after the grammar's mask, before the temperature
 }
-_AHEAD = 4
-"""How many batches of requests vLLM holds: it fills each place as soon as it is free, so some must be waiting."""
+_AHEAD = 4  # how many batches of requests vLLM holds: it fills a place as soon as it is free, so some must be waiting
 
 
 class VllmBackend:
     """Runs a Hugging Face model with vLLM.
 
-    `generate` reads up to four batches ahead and hands them to vLLM, which decides how many it decodes side by side: as
-    many as its memory holds, and at most `max_num_seqs`, an engine argument (256 by default).
+    `generate` reads up to four batches ahead and hands them to vLLM, which decodes as many side by side as its memory
+    holds, and at most `max_num_seqs`, an engine argument (256 by default).
     """
 
     def __init__(
@@ -89,44 +80,40 @@ class VllmBackend:
             ModelError: The weights can't be found or read.
             BackendError: vLLM can't run such a model, or an engine argument is one that this class decides.
         """
-        os.environ.update(ENVIRONMENT | dict(os.environ))
-        self._vllm = require("vllm", extra="vllm")
-        on_cpu = bool(require("vllm.platforms", extra="vllm").current_platform.is_cpu())
-        if on_cpu:
-            os.environ.update(CPU_ENVIRONMENT | dict(os.environ))
+        for variable, value in ENVIRONMENT.items():
+            os.environ.setdefault(variable, value)
+        with _quiet():
+            self._vllm = require("vllm", extra="vllm")
+            on_cpu = bool(require("vllm.platforms", extra="vllm").current_platform.is_cpu())
         given = dict(engine or {})
         if clash := sorted(given.keys() & (_FIXED.keys() | {"model", "dtype"})):
             raise BackendError(f"Engine arguments {', '.join(clash)} can't be given: VllmBackend decides them.")
-
         files = find_model(model)
-        self.model = files.name
-        self.trained_template = files.template
+        self.model, self.trained_template = files.name, files.template
         self._tokenizer = _tokenizer_of(files)
         options: dict[str, Any] = {
-            "model": files.base if files.adapter is None else str(_merged(files)),
+            "model": files.base if files.adapter is None else str(_merged(files, files.adapter)),
             "dtype": _dtype(precision, on_cpu=on_cpu),
             "max_model_len": -1 if max_model_len is None else max_model_len,
             "enable_prefix_caching": True,
             "enforce_eager": on_cpu,  # compiling for a CPU takes minutes, and gains little for small models
             "use_tqdm_on_load": False,
         }
+        if on_cpu:  # with processes of its own, vLLM takes a core from the model, and scripts need a `__main__` guard
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         if gpu_memory_utilization is not None:
             options["gpu_memory_utilization"] = gpu_memory_utilization
         elif on_cpu:
             options["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES
-        with _stdout_as_stderr():
+        with _quiet():
             llm = self._vllm.LLM(**options | given | _FIXED)
         self._engine = llm.llm_engine
-        self._max_context_tokens = int(llm.model_config.max_model_len)
-        n_vocabulary = max(int(llm.model_config.get_vocab_size()), len(self._tokenizer))
-        self._llg_tokenizer = llguidance.hf.from_tokenizer(self._tokenizer, n_vocabulary)
+        self.max_context_tokens = int(llm.model_config.max_model_len)
+        n_ids = max(int(llm.model_config.get_vocab_size()), len(self._tokenizer))
+        self._llg_tokenizer = llguidance.hf.from_tokenizer(self._tokenizer, n_ids)
         self._frames: dict[tuple[Message, ...], ChatFrame] = {}
         self._ids = map(str, count())
         self._finished: dict[str, RequestOutput] = {}
-
-    @property
-    def max_context_tokens(self) -> int:
-        return self._max_context_tokens
 
     def count_tokens(self, text: str) -> int:
         return len(encode_content(self._tokenizer, text))
@@ -148,9 +135,7 @@ class VllmBackend:
                 else:  # outputs may belong to another call of `generate` that is not finished either
                     self._finished |= {output.request_id: output for output in self._engine.step()}
         finally:  # the caller stopped early, or a request could not be served
-            self._engine.abort_request([request_id for request_id in waiting if request_id not in self._finished])
-            for request_id in waiting:
-                self._finished.pop(request_id, None)
+            self._engine.abort_request([each for each in waiting if self._finished.pop(each, None) is None])
 
     def _submit(self, index: int, request: Request, config: GenerationConfig) -> str:
         """Hand a request to the engine; returns its id there."""
@@ -160,42 +145,36 @@ class VllmBackend:
                 f"A prompt has {len(ids)} tokens, {self.model} takes fewer than {self.max_context_tokens}. "
                 "Use shorter windows, fewer examples, a larger `max_model_len`, or another model."
             )
+        vllm, constraint, structure = self._vllm, request.constraint, None
         request_id = next(self._ids)
         try:
-            parameters = self._parameters(request.constraint, config, index, room=self.max_context_tokens - len(ids))
-            self._engine.add_request(request_id, self._vllm.inputs.tokens_input(ids), parameters)
-        except self._vllm.exceptions.VLLMValidationError as error:
+            if constraint is not None:
+                kind = "grammar" if constraint.kind == "grammar" else "json"
+                structure = vllm.sampling_params.StructuredOutputsParams(**{kind: constraint.definition})
+            parameters = vllm.SamplingParams(
+                temperature=config.temperature,
+                seed=config.seed + index if config.temperature > 0 else None,
+                max_tokens=min(config.max_new_tokens + 1, self.max_context_tokens - len(ids)),  # + 1: ends the answer
+                logprobs=0,  # the chosen token's alone
+                flat_logprobs=True,
+                detokenize=False,
+                output_kind=vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+                structured_outputs=structure,
+            )
+            self._engine.add_request(request_id, vllm.inputs.tokens_input(ids), parameters)
+        except vllm.exceptions.VLLMValidationError as error:
             raise BackendError(f"vLLM refuses a request: {error}") from error
         return request_id
-
-    def _parameters(
-        self, constraint: Constraint | None, config: GenerationConfig, index: int, *, room: int
-    ) -> "SamplingParams":
-        structure = None
-        if constraint is not None:
-            kind = "grammar" if constraint.kind == "grammar" else "json"
-            structure = self._vllm.sampling_params.StructuredOutputsParams(**{kind: constraint.definition})
-        return self._vllm.SamplingParams(
-            temperature=config.temperature,
-            seed=config.seed + index if config.temperature > 0 else None,
-            max_tokens=min(config.max_new_tokens + 1, room),  # one more for the token that ends the answer
-            logprobs=0,  # none but the chosen token's
-            flat_logprobs=True,
-            detokenize=False,
-            output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
-            structured_outputs=structure,
-        )
 
     def _completion(self, output: "RequestOutput", config: GenerationConfig) -> Completion:
         (result,) = output.outputs
         tokens = list(result.token_ids)
-        if result.finish_reason not in ("stop", "length"):
-            if not tokens:
-                raise BackendError(f"The constraint can't be compiled, or vLLM failed: {result.finish_reason}.")
-            logger.warning("The constraint failed: vLLM ended a completion with %r.", result.finish_reason)
+        if not tokens:  # if a constraint fails later, what stands so far is kept
+            raise BackendError(f"vLLM can't compile the constraint, or failed: finish reason {result.finish_reason!r}.")
         if result.finish_reason == "stop":
             tokens.pop()  # the token that ends the answer
         is_cut = result.finish_reason == "length" or len(tokens) > config.max_new_tokens
+        reason: Literal["stop", "length"] = "length" if is_cut else "stop"
         del tokens[config.max_new_tokens :]
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         text, ends = "", []
@@ -204,8 +183,7 @@ class VllmBackend:
             ends.append(len(text))
         text += decoder.decode(b"", final=True)
         logprobs = tuple(result.logprobs.logprobs[: len(tokens)])
-        n_prompt_tokens = len(output.prompt_token_ids or ())
-        return Completion(text, "length" if is_cut else "stop", tuple(ends), logprobs, n_prompt_tokens)
+        return Completion(text, reason, tuple(ends), logprobs, len(output.prompt_token_ids or ()))
 
     def _encode(self, prompt: Prompt) -> list[int]:
         start = prompt.messages[:-1]
@@ -227,23 +205,20 @@ def _tokenizer_of(files: ModelFiles) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def _merged(files: ModelFiles) -> Path:
+def _merged(files: ModelFiles, adapter: Path) -> Path:
     """The folder with the weights of an adapter's base and the adapter added to them, made once."""
-    if files.adapter is None:
-        raise ModelError(f"{files.name!r} has no adapter to merge.")
     digest = hashlib.sha256(files.base.encode())
-    for file in sorted(path for path in Path(files.base).glob("*") if path.is_file()):
+    for file in sorted(Path(files.base).glob("*.*")):
         digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
-    for file in sorted(path for path in files.adapter.glob("adapter_*") if path.is_file()):
+    for file in sorted(adapter.glob("adapter_*")):
         digest.update(file.read_bytes())
     folder = cache_dir() / "merged" / digest.hexdigest()[:16]
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        model, tokenizer = load_model(files, dtype=torch.float32)
-        model.save_pretrained(Path(scratch, "model"))
-        tokenizer.save_pretrained(Path(scratch, "model"))
+        for part in load_model(files, dtype=torch.float32):  # the model and its tokenizer
+            part.save_pretrained(Path(scratch, "model"))
         try:
             Path(scratch, "model").replace(folder)  # atomic: a run that is killed leaves no half-written folder behind
         except OSError:
@@ -261,14 +236,14 @@ def _dtype(precision: Precision, *, on_cpu: bool) -> str:
 
 
 @contextmanager
-def _stdout_as_stderr() -> Iterator[None]:
-    """Send what is written to file descriptor 1, also by C++ code and by processes started meanwhile, to stderr."""
+def _quiet() -> Iterator[None]:
+    """Keep stdout clean, also of C++ code and of processes that start meanwhile, and drop warnings about vLLM's own code."""
     sys.stdout.flush()
     saved = os.dup(1)
     os.dup2(2, 1)
     try:
-        yield
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
+            yield
     finally:
-        sys.stdout.flush()
         os.dup2(saved, 1)
         os.close(saved)

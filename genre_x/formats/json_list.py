@@ -36,7 +36,7 @@ FIELDS: tuple[Field, ...] = get_args(Field)
 MAX_ENTRIES = 64
 """Most entries of one answer. A grammar can't forbid to repeat one, so an untrained model would write them for ever."""
 
-_decoder = json.JSONDecoder()
+_decoder = json.JSONDecoder(parse_int=float)  # no number is kept, and `int` refuses very long ones
 
 
 def fields_of(relation: RelationType, schema: Schema) -> tuple[Field, ...]:

@@ -1,9 +1,14 @@
 """The component in a pipeline: settings, streams, errors, entities, saving and scores."""
 
 import multiprocessing
+import os
 import pickle
 import shutil
+import subprocess
+import sys
+import tomllib
 from itertools import islice
+from pathlib import Path
 
 import pydantic
 import pytest
@@ -14,7 +19,7 @@ from spacy.util import ignore_error
 
 from genre_x import Document, Mention, Reason, Triple, load_task
 from genre_x.backends.fake import FakeBackend
-from genre_x.errors import BackendError, SchemaError, TaskError, UnknownNameError
+from genre_x.errors import BackendError, TaskError, UnknownNameError
 from genre_x.resources import shipped
 from spacy_component import LLMRelations, get_extraction, to_doc
 from spacy_component.settings import Settings
@@ -70,12 +75,12 @@ def make_backend(rows: str | None = None):
 FAKE = {"@misc": "genre_x.tests.backend.v1"}
 
 
-def pipeline(*, rows=None, entities=None, **config):
-    """An English pipeline, with entities from a rule-based recogniser if some are given."""
+def pipeline(*, rows=None, ruler=None, **config):
+    """An English pipeline; `ruler` gives the entities that a rule-based recogniser finds, `rows` the model's only answer."""
     nlp = spacy.blank("en")
-    if entities:
-        ruler = nlp.add_pipe("entity_ruler")
-        ruler.add_patterns([{"pattern": text, "label": label} for text, label in entities.items()])
+    if ruler is not None:
+        patterns = [{"pattern": text, "label": label} for text, label in ruler.items()]
+        nlp.add_pipe("entity_ruler").add_patterns(patterns)
     nlp.add_pipe("llm_relations", config={"backend": {**FAKE, "rows": rows}, **config})
     return nlp
 
@@ -146,16 +151,24 @@ class TestSettings:
         assert "rel_micro_f" in analysis["summary"]["llm_relations"]["scores"]
         assert analysis["problems"]["llm_relations"] == []
 
-    def test_entry_point(self):
-        import tomllib
-        from pathlib import Path
-
-        import spacy_component.component
-
-        project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text(encoding="utf-8"))
-        entry_point = project["project"]["entry-points"]["spacy_factories"]["llm_relations"]
-        assert entry_point == "spacy_component.component:make_llm_relations"
-        assert callable(spacy_component.component.make_llm_relations)
+    def test_entry_point(self, tmp_path):
+        """As installed, the factory is there without an import of ours, and no model library is loaded for it."""
+        root = Path(__file__).parents[2]
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        group = project["entry-points"]["spacy_factories"]
+        folder = tmp_path / "genre_x-0.dist-info"
+        folder.mkdir()
+        folder.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: genre-x\nVersion: 0\n", encoding="utf-8")
+        lines = ["[spacy_factories]", *(f"{name} = {target}" for name, target in group.items())]
+        folder.joinpath("entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+        code = (
+            "import sys, spacy; from spacy.tokens import Doc; nlp = spacy.blank('en'); "
+            "taken = Doc.has_extension('relations'); nlp.add_pipe('llm_relations'); "
+            "print(taken, Doc.has_extension('relations'), 'transformers' in sys.modules, 'vllm' in sys.modules)"
+        )
+        paths = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
+        run = subprocess.run([sys.executable, "-c", code], env=paths, cwd=tmp_path, capture_output=True, text=True)
+        assert (run.stdout.strip(), run.returncode) == ("False True False False", 0), run.stderr
 
 
 class TestStreams:
@@ -218,7 +231,6 @@ class TestStreams:
     def test_processes(self):
         texts = [ADA, NOBODY, BOB, ADA]
         nlp = pipeline()
-        nlp.get_pipe("llm_relations").extractor.backend.generate  # noqa: B018  # made before the fork
         docs = list(nlp.pipe(texts, n_process=2, batch_size=2))
         assert [doc.text for doc in docs] == texts
         assert [get_extraction(doc) for doc in docs] == [get_extraction(nlp(text)) for text in texts]
@@ -246,7 +258,7 @@ class TestErrors:
         passed, failed = self.collect(pipeline(), texts, batch_size=batch_size)
         assert passed == [text for text in texts if text != bad]
         assert [(name, docs) for name, docs, _ in failed] == [("llm_relations", [bad])] * 3
-        assert all("llm_relations" not in str(error) for *_, error in failed)
+        assert {str(error) for *_, error in failed} == {"too long" if bad == LONG else "no"}
 
     def test_the_others_keep_their_relations(self):
         nlp = pipeline()
@@ -342,14 +354,246 @@ class TestEntities:
     TEXT = "Ada Stone, head of Acme Corp in Rome, knows Bob."
 
     def test_generated_ignores_entities(self):
-        nlp = pipeline(entities={"Lovelace": "PERSON"})
+        nlp = pipeline(ruler={"Lovelace": "PERSON"})
         assert shown(nlp(ADA)) == ["Ada Lovelace --[born in]--> London"]
 
     def test_doc_ents_are_the_only_choice(self, task_file):
-        rows = '[["Ada Stone","works for","Acme Corp"],["Ada Stone","works for","Rome"],["Ada Stone","job title","head"]]'
-        entities = {"Ada Stone": "PERSON", "Acme Corp": "ORG", "Rome": "GPE", "Bob": "person"}
-        nlp = pipeline(task=str(task_file), entities=entities, rows=rows)
-        component_entities = pipeline(task=str(task_file), entities=entities, rows=rows, entities_="") if False else None
-        assert component_entities is None
+        rows = """[["Ada Stone","works for","Acme Corp"],["Stone","works for","Acme Corp"],["Ada Stone","knows","Rome"],
+            ["Ada Stone","job title","head"],["Bob","works for","Acme Corp"]]"""
+        ruler = {"Ada Stone": "PERSON", "Acme Corp": "ORG", "Rome": "GPE", "Bob": "person"}
+        nlp = pipeline(task=str(task_file), ruler=ruler, rows=rows, entities="doc.ents")
         doc = nlp(self.TEXT)
-        assert len(doc._.relations) == 3
+        assert shown(doc) == [
+            "Ada Stone --[works for]--> Acme Corp",
+            "Ada Stone --[job title]--> head",
+            "Bob --[works for]--> Acme Corp",
+        ]
+        assert [rejection.reason for rejection in get_extraction(doc).rejections] == [Reason.UNGROUNDED] * 2
+        (request,) = nlp.get_pipe("llm_relations").extractor.backend.requests
+        rules = "".join(line for line in request.constraint.definition.splitlines() if line.startswith("entry"))
+        assert ('"Bob"' in rules, '"Rome"' in rules) == (True, False)
+
+    def test_doc_ents_of_an_untyped_task_have_any_label(self, tmp_path):
+        path = tmp_path / "untyped.yaml"
+        path.write_text("{name: u, instruction: Go., relation_types: [{name: knows}]}", encoding="utf-8")
+        rows = '[["Ada Stone","knows","Rome"],["Ada","knows","Rome"]]'
+        nlp = pipeline(task=str(path), ruler={"Ada Stone": "X", "Rome": "Y"}, rows=rows, entities="doc.ents")
+        assert shown(nlp(self.TEXT)) == ["Ada Stone --[knows]--> Rome"]
+
+    def test_doc_ents_without_a_recogniser_warns_once(self, task_file):
+        nlp = pipeline(task=str(task_file), entities="doc.ents")
+        with pytest.warns(UserWarning, match="named entity recogniser") as caught:
+            docs = list(nlp.pipe([ADA, BOB]))
+        assert len(caught) == 1
+        assert [doc._.relations for doc in docs] == [[], []]
+
+    def test_a_recogniser_that_finds_nothing_does_not_warn(self, task_file, recwarn):
+        pipeline(task=str(task_file), ruler={"Zoe": "PERSON"}, entities="doc.ents")(ADA)
+        assert not recwarn.list
+
+    def test_both_gives_mentions_the_limits_of_entities(self, task_file):
+        rows = """[["Stone","works for","Acme"],["Ada","works for","Acme Corp"],["Ada Stone","knows","Bob"],
+            ["Bob","knows","Ada"],["Ada","job title","head of Acme"],["Ada","knows","Stone"]]"""
+        nlp = pipeline(task=str(task_file), ruler={"Ada Stone": "GPE", "Acme Corp": "ORG"}, rows=rows, entities="both")
+        doc = nlp(self.TEXT)
+        assert shown(doc) == [
+            "Ada Stone --[works for]--> Acme Corp",
+            "Ada Stone --[knows]--> Bob",
+            "Ada Stone --[job title]--> head of Acme",  # a value, not an entity
+        ]
+        assert doc._.relations[0].head.label_ == "person"
+        (rejection,) = get_extraction(doc).rejections
+        assert (rejection.reason, rejection.fragment) == (Reason.SELF_RELATION, '["Ada", "knows", "Stone"]')
+        assert [(entity.text, entity.label_) for entity in doc.ents] == [("Ada Stone", "GPE"), ("Acme Corp", "ORG")]
+
+    def test_set_ents_adds_where_there_is_none(self, task_file):
+        rows = '[["Ada","works for","Acme Corp"],["Ada Stone","knows","Bob"],["Bob","job title","head"]]'
+        nlp = pipeline(task=str(task_file), ruler={"Acme": "PRODUCT", "Rome": "GPE"}, rows=rows, set_ents=True)
+        doc = nlp(self.TEXT)
+        found = [(entity.text, entity.label_) for entity in doc.ents]
+        assert found == [("Ada Stone", "person"), ("Acme", "PRODUCT"), ("Rome", "GPE"), ("Bob", "person")]
+
+    def test_set_ents_without_a_recogniser(self):
+        doc = pipeline(set_ents=True)(ADA)
+        assert [(entity.text, entity.label_) for entity in doc.ents] == [("Ada Lovelace", "person"), ("London", "location")]
+        assert doc.has_annotation("ENT_IOB", require_complete=True)
+
+    def test_ents_stay_as_they_are_by_default(self):
+        assert pipeline()(ADA).ents == ()
+
+
+class TestSaving:
+    def test_disk(self, task_file, tmp_path):
+        nlp = pipeline(task=str(task_file), min_score=0.0, batch_size=3)
+        nlp.to_disk(tmp_path / "nlp")
+        task_file.unlink()  # the saved pipeline has its text
+        loaded = spacy.load(tmp_path / "nlp")
+        component = loaded.get_pipe("llm_relations")
+        assert loaded.config["components"] == nlp.config["components"]
+        assert component.task == nlp.get_pipe("llm_relations").task
+        assert get_extraction(loaded(BOB)) == get_extraction(nlp(BOB))
+
+    def test_the_saved_text_counts_even_if_the_file_has_changed(self, task_file, tmp_path):
+        pipeline(task=str(task_file)).to_disk(tmp_path / "nlp")
+        task_file.write_text(TASK.replace("knows", "likes"), encoding="utf-8")
+        assert "knows" in spacy.load(tmp_path / "nlp").get_pipe("llm_relations").labels
+
+    def test_settings_can_be_overridden_when_loading(self, task_file, tmp_path):
+        pipeline(task=str(task_file)).to_disk(tmp_path / "nlp")
+        overrides = {"components": {"llm_relations": {"task": "finance", "min_score": 0.5}}}
+        component = spacy.load(tmp_path / "nlp", config=overrides).get_pipe("llm_relations")
+        assert component.task == load_task("finance")
+        assert component.extractor.min_score == 0.5
+
+    def test_a_saved_pipeline_that_lost_its_task_says_so(self, task_file, tmp_path):
+        pipeline(task=str(task_file)).to_disk(tmp_path / "nlp")
+        task_file.unlink()
+        shutil.rmtree(tmp_path / "nlp" / "llm_relations")
+        (tmp_path / "nlp" / "llm_relations").mkdir()
+        loaded = spacy.load(tmp_path / "nlp")
+        assert loaded.pipe_labels["llm_relations"] == []
+        with pytest.raises(UnknownNameError, match=r"mini\.yaml"):
+            loaded(ADA)
+
+    def test_bytes(self, task_file):
+        nlp = pipeline(task=str(task_file))
+        other = spacy.blank("en").from_config(nlp.config)
+        task_file.write_text(TASK.replace("knows", "likes"), encoding="utf-8")
+        other.from_bytes(nlp.to_bytes())
+        assert other.get_pipe("llm_relations").task == nlp.get_pipe("llm_relations").task
+
+    def test_exclude(self, task_file, tmp_path):
+        component = pipeline(task=str(task_file)).get_pipe("llm_relations")
+        component.to_disk(tmp_path / "c", exclude=["task.yaml"])
+        assert [path.name for path in (tmp_path / "c").iterdir()] == ["settings.json"]
+        assert component.from_disk(tmp_path / "c") is component
+        assert component.from_bytes(component.to_bytes(), exclude=["task.yaml"]) is component
+
+    def test_config_text(self, task_file):
+        nlp = pipeline(task=str(task_file), entities="both", set_ents=True)
+        config = spacy.util.load_config_from_str(nlp.config.to_str())
+        other = spacy.util.load_model_from_config(config, auto_fill=True)
+        assert other.get_pipe("llm_relations").settings.model_dump(exclude={"backend"}) == nlp.get_pipe(
+            "llm_relations"
+        ).settings.model_dump(exclude={"backend"})
+        assert shown(other(BOB)) == shown(nlp(BOB)) == ["Bob Stone --[works for]--> Acme Corp"]
+
+    def test_pickle_leaves_the_model_out(self):
+        component = LLMRelations(Settings(task="finance", backend="fake"))
+        assert component.extractor is component.extractor
+        copy = pickle.loads(pickle.dumps(component))  # noqa: S301
+        assert (copy.settings, copy.task) == (component.settings, component.task)
+        assert copy._extractor is None
+        assert copy.extractor.task == component.task
+
+    def test_from_another_pipeline(self):
+        nlp = spacy.blank("en")
+        nlp.add_pipe("llm_relations", source=pipeline())
+        assert shown(nlp(ADA)) == ["Ada Lovelace --[born in]--> London"]
+
+
+class TestExtension:
+    def test_two_components(self):
+        nlp = pipeline()
+        config = {"backend": {**FAKE, "rows": '[["London","located in","London"]]'}, "spans_key": "b", "extension": "more"}
+        nlp.add_pipe("llm_relations", name="second", config=config)
+        doc = nlp(ADA)
+        assert shown(doc) == ["Ada Lovelace --[born in]--> London"]
+        assert doc._.more == []
+        assert len(get_extraction(doc, spans_key="b").rejections) == 1
+
+    def test_a_name_that_is_taken(self):
+        Doc.set_extension("taken_by_other", default=None)
+        with pytest.raises(ValueError, match="another library"):
+            pipeline(extension="taken_by_other")
+        with pytest.raises(ValueError, match=r"shows doc\.spans\['relations'\]"):
+            pipeline(extension="relations", spans_key="other")
+        assert Doc.get_extension("taken_by_other")[0] is None
+
+    def test_read_only(self):
+        doc = pipeline()(ADA)
+        with pytest.raises(AttributeError, match="set_extraction"):
+            doc._.relations = []
+        assert len(doc._.relations) == 1
+
+
+class TestScores:
+    def gold(self, text, *triples):
+        def mention(fragment, type_name):
+            start = text.index(fragment)
+            return Mention(start, start + len(fragment), fragment, type_name)
+
+        return Document(
+            "1",
+            text,
+            triples=tuple(Triple(mention(*head), relation, mention(*tail)) for head, relation, tail in triples),
+        )
+
+    def test_evaluate(self):
+        nlp = pipeline()
+        documents = [
+            self.gold(ADA, (("Ada Lovelace", "person"), "born in", ("London", "location"))),  # hit
+            self.gold(BOB, (("Bob Stone", "x"), "works for", ("Acme Corp", "organization")),  # hit without types
+                           (("Bob Stone", "person"), "leads", ("Acme Corp", "organization"))),  # missed
+            self.gold(NOBODY),
+            Document("not annotated", ADA),
+        ]  # fmt: skip
+        scores = nlp.evaluate([Example(nlp.make_doc(d.text), to_doc(d, nlp)) for d in documents])
+        # strict: 1 of 2 predicted, 1 of 3 gold; boundaries: 2 of 2, 2 of 3
+        assert (scores["rel_micro_p"], scores["rel_micro_r"]) == (1 / 2, 1 / 3)
+        assert scores["rel_micro_f"] == pytest.approx(0.4)
+        assert (scores["rel_boundaries_p"], scores["rel_boundaries_r"]) == (1.0, 2 / 3)
+        assert scores["rel_boundaries_f"] == pytest.approx(0.8)
+        assert scores["rel_per_type"]["born in"] == {"p": 1.0, "r": 1.0, "f": 1.0}
+        assert scores["rel_macro_f"] == pytest.approx(1 / 3)  # born in 1, works for 0, leads 0
+        assert scores["rel_docs_without_gold_fp"] == 0
+        assert "token_acc" in scores
+
+    def test_rejections_and_docs_without_relations(self):
+        nlp = pipeline(rows='[["Ada Lovelace","born in","London"],["Ada Lovelace","invented","London"]]')
+        scores = nlp.evaluate([Example(nlp.make_doc(ADA), to_doc(self.gold(ADA), nlp))])
+        assert scores["rel_docs_without_gold_fp"] == 1
+        triple = (("Ada Lovelace", "person"), "born in", ("London", "location"))
+        scores = nlp.evaluate([Example(nlp.make_doc(ADA), to_doc(self.gold(ADA, triple), nlp))])
+        assert scores["rel_micro_f"] == 1.0
+        assert scores["rel_micro_f_with_rejections"] == pytest.approx(2 / 3)  # 1 tp, 1 fp
+
+    def test_symmetric_relations_match_in_both_directions(self):
+        text = "Ann Lee is married to Bo Lee."
+        nlp = pipeline(rows='[["Bo Lee","married to","Ann Lee"]]')
+        gold = self.gold(text, (("Ann Lee", "person"), "married to", ("Bo Lee", "person")))
+        assert nlp.evaluate([Example(nlp.make_doc(text), to_doc(gold, nlp))])["rel_micro_f"] == 1.0
+
+    def test_no_annotated_reference(self):
+        nlp = pipeline()
+        scores = nlp.evaluate([Example(nlp.make_doc(ADA), nlp.make_doc(ADA))])
+        assert scores["rel_micro_f"] is None
+
+    def test_gold_in_the_predicted_doc_does_not_count(self):
+        nlp = pipeline(rows="[]")
+        gold = self.gold(ADA, (("Ada Lovelace", "person"), "born in", ("London", "location")))
+        doc = to_doc(gold, nlp)
+        assert nlp.evaluate([Example(doc, doc)])["rel_micro_r"] == 0.0
+
+    def test_weights(self):
+        assert pipeline().config["training"]["score_weights"]["rel_micro_f"] == 1.0
+
+
+def test_a_real_model(tiny_decoder, task_file):
+    nlp = spacy.blank("en")
+    config = {"task": str(task_file), "model": str(tiny_decoder), "max_new_tokens": 60, "batch_size": 2}
+    nlp.add_pipe("llm_relations", config=config)
+    texts = [ADA, BOB, "Bob knows Ada and Cy.", NOBODY, "Di works for IBM."]
+    extractions = [get_extraction(doc) for doc in nlp.pipe(texts)]
+    for text, extraction in zip(texts, extractions, strict=True):
+        assert all(text[m.start_char : m.end_char] == m.text for m in extraction.mentions)
+        assert extraction.completions[0].startswith("[")
+    stream = nlp.pipe(texts)
+    next(stream)
+    stream.close()  # the model is in the middle of the others; they must not get in the way of the next call
+    assert [get_extraction(doc).completions for doc in nlp.pipe(texts)] == [one.completions for one in extractions]
+
+
+def test_shipped_tasks_all_work():
+    for path in shipped("prompts").glob("*.yaml"):
+        assert pipeline(task=path.stem)(NOBODY)._.relations == []
