@@ -62,6 +62,7 @@ def windows(
     count_tokens: Callable[[str], int],
     *,
     max_tokens: int,
+    aim_tokens: int | None = None,
     overlap: int = 1,
 ) -> list[Range]:
     """Cut a text into windows of whole sentences.
@@ -70,8 +71,9 @@ def windows(
         text: The document.
         sentences: In order, without overlap.
         count_tokens: Length of a piece of text.
-        max_tokens: Budget of a window. A sentence that is longer alone is cut between words, each piece starting in the
+        max_tokens: Longest window. A sentence that is longer alone is cut between words, each piece starting in the
             middle of the piece before it.
+        aim_tokens: Sentences are put together up to this length; `max_tokens` by default.
         overlap: How many sentences a window repeats from the one before it, if they fit.
 
     Returns:
@@ -83,23 +85,24 @@ def windows(
     pieces: list[Range] = []
     for start, end in sentences:
         pieces += _fitting(text, start, end, count_tokens, max_tokens)
+    aim = min(max_tokens, aim_tokens or max_tokens)
     lengths = [count_tokens(text[start:end]) for start, end in pieces]
     found: list[Range] = []
     first = 0
     while first < len(pieces):
         last, total = first, lengths[first]
-        while last + 1 < len(pieces) and total + lengths[last + 1] <= max_tokens:
+        while last + 1 < len(pieces) and total + lengths[last + 1] <= aim:
             last += 1
             total += lengths[last]
         # The sum of the parts is close to the whole, not equal to it: white space between sentences has tokens, too.
-        while last > first and count_tokens(text[pieces[first][0] : pieces[last][1]]) > max_tokens:
+        while last > first and count_tokens(text[pieces[first][0] : pieces[last][1]]) > aim:
             last -= 1
         found.append((pieces[first][0], pieces[last][1]))
         if last == len(pieces) - 1:
             break
         following = last + 1
         back = following
-        while back > first + 1 and following - back < overlap and sum(lengths[back - 1 : following + 1]) <= max_tokens:
+        while back > first + 1 and following - back < overlap and sum(lengths[back - 1 : following + 1]) <= aim:
             back -= 1
         first = back
     return found

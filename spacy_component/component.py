@@ -47,6 +47,7 @@ def make_llm_relations(
     min_score: float,
     batch_size: int,
     max_new_tokens: int,
+    window_tokens: int,
     max_window_tokens: int,
     entities: EntitySource,
     spans_key: str,
@@ -70,6 +71,7 @@ def make_llm_relations(
         min_score=min_score,
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,
+        window_tokens=window_tokens,
         max_window_tokens=max_window_tokens,
         entities=entities,
         spans_key=spans_key,
@@ -143,6 +145,7 @@ class LLMRelations:
                 config=GenerationConfig(max_new_tokens=settings.max_new_tokens),
                 strength=settings.strength,
                 min_score=settings.min_score,
+                window_tokens=settings.window_tokens,
                 max_window_tokens=settings.max_window_tokens,
             )
         return self._extractor

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from genre_x.extractor import MAX_WINDOW_TOKENS
+from genre_x.extractor import MAX_WINDOW_TOKENS, WINDOW_TOKENS
 from genre_x.interfaces import GenerationConfig, Strength
 from genre_x.models import DEFAULT_MODEL
 from genre_x.task import DEFAULT_TASK
@@ -24,7 +24,8 @@ class Settings(BaseModel):
         batch_size: How many windows are decoded side by side. The `batch_size` of `nlp.pipe`, 1000 by default, says how
             many docs spaCy buffers; the smaller of the two holds.
         max_new_tokens: Limit for the answer about one window.
-        max_window_tokens: Longer docs are read in windows of whole sentences.
+        window_tokens: Docs are read in windows of whole sentences up to this length.
+        max_window_tokens: A sentence that is longer than this is cut.
         entities: Where heads and tails come from.
 
             - `generated`: the model finds them.
@@ -47,6 +48,7 @@ class Settings(BaseModel):
     min_score: float = Field(default=0.0, ge=0, le=1)
     batch_size: int = Field(default=32, ge=1)
     max_new_tokens: int = Field(default=GenerationConfig().max_new_tokens, ge=1)
+    window_tokens: int = Field(default=WINDOW_TOKENS, ge=1)
     max_window_tokens: int = Field(default=MAX_WINDOW_TOKENS, ge=1)
     entities: EntitySource = "generated"
     spans_key: str = Field(default=SPANS_KEY, min_length=1)

@@ -67,9 +67,10 @@ def tiny_model(tmp_path_factory, byte_tokenizer):
 @pytest.fixture(scope="module")
 def started(tiny_model):
     """The backend, and what starting it wrote to stdout."""
-    environment, set_num_threads = dict(os.environ), torch.set_num_threads
+    environment, set_num_threads, n_threads = dict(os.environ), torch.set_num_threads, torch.get_num_threads()
     # Engine processes on a machine with a GPU, none on a CPU; both stay on this machine.
     os.environ["VLLM_HOST_IP"] = "127.0.0.1"
+    set_num_threads(1)  # a second thread is no help to so small a model, and waits for the first on a busy machine
     printed, saved = io.StringIO(), os.dup(1)
     with tempfile.TemporaryFile() as written:
         os.dup2(written.fileno(), 1)
@@ -88,6 +89,7 @@ def started(tiny_model):
         output = printed.getvalue() + written.read().decode()
     yield backend, output
     torch.set_num_threads = set_num_threads  # vLLM's worker replaces it
+    set_num_threads(n_threads)
     os.environ.clear()
     os.environ.update(environment)
 

@@ -64,13 +64,13 @@ class ScoredBackend(FakeBackend):
 
 
 def test_a_row_becomes_a_triple_with_offsets_types_and_evidence():
-    extraction = extractor([rows(["Ada Lovelace", "works for", "IBM"])]).extract(TEXT)
+    extraction = extractor([rows(["Ada Lovelace", "age", "36"])]).extract(TEXT)
     (triple,) = extraction.triples
     assert triple == Triple(
-        Mention(0, 12, "Ada Lovelace", "person"), "works for", Mention(28, 31, "IBM", "organization"), None, Span(0, 32)
+        Mention(0, 12, "Ada Lovelace", "person"), "age", Mention(14, 16, "36", "number"), None, Span(0, 32)
     )
     assert extraction.rejections == ()
-    assert extraction.completions == ('[["Ada Lovelace","works for","IBM"]]',)
+    assert extraction.completions == ('[["Ada Lovelace","age","36"]]',)
     assert extraction.model == "fake"
     assert extraction.template.startswith("re.v1@")
     assert extraction.document == Document("doc-0", TEXT)

@@ -1,10 +1,10 @@
+import types
+
 import genre_x
 
 
 def test_all_names_what_is_public():
     public = {name for name in vars(genre_x) if not name.startswith("_")}
-    import types
-
     modules = {name for name in public if isinstance(vars(genre_x)[name], types.ModuleType)}
     assert set(genre_x.__all__) == public - modules
     assert list(genre_x.__all__) == sorted(genre_x.__all__)

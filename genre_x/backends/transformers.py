@@ -261,6 +261,9 @@ class TransformersBackend:
                 return
         room = min(config.max_new_tokens, self.max_context_tokens - sequence.n_prompt_tokens)
         if len(sequence.tokens) >= room:
+            n_cut = len(sequence.tokens) - room  # forced ones all of them: the model's own come one by one
+            sequence.n_forced -= n_cut
+            self.statistics["forced_tokens"] -= n_cut
             del sequence.tokens[room:], sequence.logprobs[room:]
             sequence.finish_reason = "length"
 

@@ -80,11 +80,11 @@ class VllmBackend:
             ModelError: The weights can't be found or read.
             BackendError: vLLM can't run such a model, or an engine argument is one that this class decides.
         """
-        for variable, value in ENVIRONMENT.items():
-            os.environ.setdefault(variable, value)
+        os.environ.update({**ENVIRONMENT, **os.environ})
         with _quiet():
             self._vllm = require("vllm", extra="vllm")
-            on_cpu = bool(require("vllm.platforms", extra="vllm").current_platform.is_cpu())
+            platform = require("vllm.platforms", extra="vllm").current_platform
+        on_cpu = bool(platform.is_cpu())
         given = dict(engine or {})
         if clash := sorted(given.keys() & (_FIXED.keys() | {"model", "dtype"})):
             raise BackendError(f"Engine arguments {', '.join(clash)} can't be given: VllmBackend decides them.")
@@ -100,6 +100,8 @@ class VllmBackend:
             "use_tqdm_on_load": False,
         }
         if on_cpu:  # with processes of its own, vLLM takes a core from the model, and scripts need a `__main__` guard
+            platform.simple_compile_backend = "eager"  # else the first probability compiles C++ code, and needs g++
+            options["block_size"] = 32  # a start that prompts share is kept in whole blocks; vLLM's default is 128 here
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         if gpu_memory_utilization is not None:
             options["gpu_memory_utilization"] = gpu_memory_utilization
@@ -112,8 +114,7 @@ class VllmBackend:
         n_ids = max(int(llm.model_config.get_vocab_size()), len(self._tokenizer))
         self._llg_tokenizer = llguidance.hf.from_tokenizer(self._tokenizer, n_ids)
         self._frames: dict[tuple[Message, ...], ChatFrame] = {}
-        self._ids = map(str, count())
-        self._finished: dict[str, RequestOutput] = {}
+        self._ids, self._finished = map(str, count()), dict[str, "RequestOutput"]()
 
     def count_tokens(self, text: str) -> int:
         return len(encode_content(self._tokenizer, text))
@@ -174,7 +175,6 @@ class VllmBackend:
         if result.finish_reason == "stop":
             tokens.pop()  # the token that ends the answer
         is_cut = result.finish_reason == "length" or len(tokens) > config.max_new_tokens
-        reason: Literal["stop", "length"] = "length" if is_cut else "stop"
         del tokens[config.max_new_tokens :]
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         text, ends = "", []
@@ -183,7 +183,7 @@ class VllmBackend:
             ends.append(len(text))
         text += decoder.decode(b"", final=True)
         logprobs = tuple(result.logprobs.logprobs[: len(tokens)])
-        return Completion(text, reason, tuple(ends), logprobs, len(output.prompt_token_ids or ()))
+        return Completion(text, "length" if is_cut else "stop", tuple(ends), logprobs, len(output.prompt_token_ids or ()))
 
     def _encode(self, prompt: Prompt) -> list[int]:
         start = prompt.messages[:-1]
@@ -245,5 +245,6 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings(action="ignore", category=FutureWarning):
             yield
     finally:
+        sys.stdout.flush()
         os.dup2(saved, 1)
         os.close(saved)

@@ -93,7 +93,8 @@ class TrainingConfig(_Strict):
     """A training run.
 
     Attributes:
-        model: `default`, a Hugging Face id, or a folder.
+        model: `default`, `base`, a Hugging Face id, or a folder. With an adapter, and `adapter` given, that adapter is
+            trained further.
         output_dir: Run folder: checkpoints, the model, `result.json`.
         train: Sources of the training documents.
         dev: Sources of the development documents: for early stopping, and for the scores before and after.

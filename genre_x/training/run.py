@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from genre_x.errors import DataError, require
 from genre_x.evaluation import environment, evaluate, write_result
 from genre_x.formats import get_format
 from genre_x.interfaces import GenerationConfig
-from genre_x.models import METADATA_FILE, find_model, load_model
+from genre_x.models import BASE_MODEL, BASE_NAME, METADATA_FILE, cache_dir, find_model, load_model
 from genre_x.prompting import PromptTemplate
 from genre_x.task import load_task
 from genre_x.training.config import EpisodesConfig, SourceConfig, TrainingConfig
@@ -54,7 +55,12 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
     sources = {role: _load(getattr(config, role), config.seed) for role in ("train", "dev")}
     files = find_model(config.model)
     transformers.set_seed(config.seed)
-    model, tokenizer = load_model(files, dtype=torch.float32)
+    goes_on = files.adapter is not None and config.adapter is not None
+    model, tokenizer = load_model(replace(files, adapter=None) if goes_on else files, dtype=torch.float32)
+    if goes_on:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(files.adapter), is_trainable=True)
     builder = episode_builder(config, tokenizer, single_document=model.config.is_encoder_decoder)
     rng = random.Random(config.seed)
     episodes = {
@@ -74,13 +80,14 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
         n_tokens,
     )
     if config.compile_layers:
-        for layer in model.get_decoder().layers:
+        for layer in (model.get_base_model() if goes_on else model).get_decoder().layers:
             layer.compile()
     trainer = _trainer(config, model, tokenizer, records)
     folder = config.output_dir
     outcome = trainer.train(resume_from_checkpoint=_newest_checkpoint(folder) if resume else None)
     target = folder / "model"
-    _save(trainer.model, tokenizer, target, config, builder.template.id)
+    base = BASE_MODEL if files.base == str(cache_dir() / BASE_NAME) else files.base
+    _save(trainer.model, tokenizer, target, config, builder.template.id, base=base)
     dev_sets = [annotated for annotated, _ in sources["dev"]]
     duration_s = time.time() - started + (_earlier_duration(folder) if resume else 0.0)
     result = {
@@ -221,7 +228,7 @@ def _trainer(
     if config.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(config.early_stopping_patience))
     lora = None
-    if config.adapter is not None:
+    if config.adapter is not None and not hasattr(model, "peft_config"):
         lora = LoraConfig(
             r=config.adapter.rank,
             lora_alpha=config.adapter.alpha,
@@ -294,12 +301,14 @@ def _save(
     target: Path,
     config: TrainingConfig,
     template_id: str,
+    *,
+    base: str,
 ) -> None:
     """Save weights or adapter in half precision, with what is needed to use them rightly."""
     import torch
 
     if config.adapter is not None:
-        model.peft_config["default"].base_model_name_or_path = "base" if config.model in ("default", "base") else config.model
+        model.peft_config["default"].base_model_name_or_path = base
     state = {name: tensor.to(torch.float16) for name, tensor in model.state_dict().items()}
     model.save_pretrained(str(target), state_dict=state)
     if config.adapter is None:
