@@ -2,8 +2,9 @@
 PYTHON ?= python3
 DEMO_VENV ?= .venv
 TEST_VENV ?= .venv-test
+DATASETS ?= ../shared/datasets
 
-.PHONY: demo test lint format speed clean
+.PHONY: demo test lint format results clean
 
 demo: $(DEMO_VENV)/.installed
 	$(DEMO_VENV)/bin/genre-x --verbose extract --file eval/data/demo.txt --task prompts/general.yaml
@@ -20,8 +21,24 @@ format: $(TEST_VENV)/.installed
 	$(TEST_VENV)/bin/ruff check --fix .
 	$(TEST_VENV)/bin/ruff format .
 
-speed: $(TEST_VENV)/.installed
-	$(TEST_VENV)/bin/python -m eval.speed
+# The result files behind the tables of README.md and of the model card; an hour on two cores, and needs the data sets.
+results: $(TEST_VENV)/.installed
+	$(foreach model,base default,$(call quality,$(model)))
+	$(TEST_VENV)/bin/python -m eval.formats --output-format rows
+	$(TEST_VENV)/bin/python -m eval.formats --output-format objects
+	$(TEST_VENV)/bin/python -m eval.speed --precision float32
+	$(TEST_VENV)/bin/python -m eval.speed --precision float32 --constraint schema
+	$(TEST_VENV)/bin/python -m eval.report
+
+define quality
+	$(TEST_VENV)/bin/genre-x eval $(DATASETS)/conll04 --split test --task eval/tasks/conll04.yaml --model $(1) \
+		--out eval/results/quality.conll04.$(1).json
+	$(TEST_VENV)/bin/genre-x eval $(DATASETS)/conll04 --split dev --task eval/tasks/conll04.yaml --model $(1) \
+		--out eval/results/quality.conll04-dev.$(1).json
+	$(TEST_VENV)/bin/genre-x eval eval/data/general.dev.jsonl --task general --few-shot --model $(1) \
+		--out eval/results/quality.general.$(1).json
+
+endef
 
 clean:
 	rm -rf $(DEMO_VENV) $(TEST_VENV) build dist

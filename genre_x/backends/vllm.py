@@ -96,7 +96,7 @@ class VllmBackend:
             "dtype": _dtype(precision, on_cpu=on_cpu),
             "max_model_len": -1 if max_model_len is None else max_model_len,
             "enable_prefix_caching": True,
-            "enforce_eager": on_cpu,  # compiling for a CPU takes minutes, and gains little for small models
+            "enforce_eager": on_cpu,  # no CUDA graphs there, and torch.compile needs a C++ compiler
             "use_tqdm_on_load": False,
         }
         if on_cpu:  # with processes of its own, vLLM takes a core from the model, and scripts need a `__main__` guard
