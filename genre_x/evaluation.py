@@ -12,7 +12,7 @@ from typing import Any
 
 from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document
-from genre_x.extractor import Extractor
+from genre_x.extractor import MAX_WINDOW_TOKENS, Extractor
 from genre_x.interfaces import Backend, GenerationConfig, Strength
 from genre_x.scoring import Scores, score, total
 from genre_x.task import Task
@@ -32,6 +32,7 @@ def evaluate(
     config: GenerationConfig | None = None,
     min_score: float = 0.0,
     batch_size: int = 32,
+    window_tokens: int = MAX_WINDOW_TOKENS,
     limit: int | None = None,
     progress: Callable[[Iterable[Document], int], Iterable[Document]] = lambda documents, _: documents,
 ) -> dict[str, Any]:
@@ -48,6 +49,7 @@ def evaluate(
         config: How to generate.
         min_score: Leave out triples with a lower score.
         batch_size: Windows side by side.
+        window_tokens: As of the extractor; the default reads a record of a data set as a whole where it can.
         limit: Only the first so many documents.
         progress: Wraps the stream of documents, and is told how many there are.
 
@@ -72,7 +74,14 @@ def evaluate(
             output_format=output_format,
             language=documents[0].language or "en",
         )
-        extractor = Extractor(task=task, backend=backend, config=config, strength=strength, min_score=min_score)
+        extractor = Extractor(
+            task=task,
+            backend=backend,
+            config=config,
+            strength=strength,
+            min_score=min_score,
+            window_tokens=window_tokens,
+        )
         template_id = extractor.template.id
         questions = (_question(next(stream), given_entities=given_entities) for _ in documents)
         started = time.perf_counter()
@@ -101,6 +110,7 @@ def evaluate(
         "min_score": min_score,
         "generation": asdict(config),
         "batch_size": batch_size,
+        "window_tokens": window_tokens,
         "n_documents": len(every),
         "seconds": round(seconds, 1),
         **environment(),

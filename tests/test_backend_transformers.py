@@ -84,6 +84,11 @@ def alone(backend, request, config=SHORT):
     return completion
 
 
+def spelled(backend, tokens):
+    """What these tokens say; a random model writes bytes that are no UTF-8, which libraries replace in different ways."""
+    return backend._llg_tokenizer.decode_bytes(tokens).decode("utf-8", errors="replace")
+
+
 def check(completion):
     """What must hold for every completion of a model."""
     assert len(completion.token_ends) == len(completion.token_logprobs)
@@ -176,7 +181,7 @@ def test_without_a_constraint_it_writes_what_transformers_writes(decoder, plain,
     completion = alone(decoder, Request(prompt(text)), GenerationConfig(max_new_tokens=40))
     stopped = tokenizer.eos_token_id in expected
     expected = [token for token in expected if token != tokenizer.eos_token_id]
-    assert completion.text == tokenizer.decode(expected)
+    assert completion.text == spelled(decoder, expected)
     assert len(completion.token_ends) == len(expected)
     assert completion.finish_reason == ("stop" if stopped else "length")
 
@@ -187,7 +192,7 @@ def test_without_a_constraint_a_seq2seq_writes_what_transformers_writes(seq2seq,
     ids = encode_chat(tokenizer, prompt(text).messages).ids
     expected = model.generate(torch.tensor([ids]), max_new_tokens=20, do_sample=False)[0, 1:].tolist()
     completion = alone(seq2seq, Request(prompt(text)), GenerationConfig(max_new_tokens=20))
-    assert completion.text == tokenizer.decode([token for token in expected if token != tokenizer.eos_token_id])
+    assert completion.text == spelled(seq2seq, [token for token in expected if token != tokenizer.eos_token_id])
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -202,8 +207,8 @@ def test_under_a_grammar_it_writes_what_plain_outlines_writes(decoder, plain, te
     rendered = tokenizer.decode(encode_chat(tokenizer, request.prompt.messages).ids)
     expected = generate(rendered, max_new_tokens=160, do_sample=False)
     completion = alone(decoder, request, LONG)
-    # Both stop at 160 tokens; a token is a byte, so the last character may be cut in two.
-    assert completion.text == expected
+    # Both stop at 160 tokens, and a token is a byte, so the last character may be cut in two.
+    assert completion.text.rstrip("\ufffd") == expected.rstrip("\ufffd")
 
 
 def test_what_the_grammar_forces_costs_no_forward_pass(decoder):
@@ -249,9 +254,9 @@ def test_the_same_request_twice_in_a_batch_draws_twice(decoder):
 
 
 def test_token_ends_count_whole_characters(decoder):
-    spelled = "é東👩x"
-    completion = alone(decoder, Request(prompt("a"), Constraint("grammar", f"start: {json.dumps(spelled)}")))
-    assert completion.text == spelled
+    only = Constraint("grammar", f"start: {json.dumps('é東👩x')}")
+    completion = alone(decoder, Request(prompt("a"), only))
+    assert completion.text == "é東👩x"
     assert completion.token_ends == (0, 1, 1, 1, 2, 2, 2, 2, 3, 4)
 
 
