@@ -75,9 +75,7 @@ BackendOption = Annotated[str, typer.Option(help="`transformers` or `vllm`.")]
 ConstraintOption = Annotated[ConstraintStrength, typer.Option("--constraint", help="How much the decoder is constrained.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Windows decoded side by side.")]
 MinScoreOption = Annotated[float, typer.Option(min=0, max=1, help="Leave out triples with a lower score.")]
-WindowOption = Annotated[
-    int | None, typer.Option(min=1, help="Length in tokens up to which sentences are read together.", show_default="the engine's")
-]
+WindowOption = Annotated[int | None, typer.Option(min=1, help="Sentences are read together up to so many tokens.")]
 MaxTokensOption = Annotated[int, typer.Option(min=1, help="Most tokens of one answer.")]
 
 
@@ -111,10 +109,8 @@ def extract(
     constraint: ConstraintOption = ConstraintStrength.GROUNDED,
     min_score: MinScoreOption = 0.0,
     batch_size: BatchOption = 32,
-    max_new_tokens: WindowOption = Annotated[
-    int | None, typer.Option(min=1, help="Length in tokens up to which sentences are read together.", show_default="the engine's")
-]
-MaxTokensOption = 512,
+    window_tokens: WindowOption = None,
+    max_new_tokens: MaxTokensOption = 512,
 ) -> None:
     """Extract triples from a text."""
     with _errors(debug=context.obj):
@@ -205,10 +201,7 @@ def evaluate(
     given_entities: Annotated[bool, typer.Option("--given-entities", help="Choose among the gold mentions.")] = False,
     min_score: MinScoreOption = 0.0,
     batch_size: BatchOption = 32,
-    max_new_tokens: WindowOption = Annotated[
-    int | None, typer.Option(min=1, help="Length in tokens up to which sentences are read together.", show_default="the engine's")
-]
-MaxTokensOption = 256,
+    max_new_tokens: MaxTokensOption = 256,
     seed: Annotated[int, typer.Option(help="Seed, stored with the result.")] = 0,
 ) -> None:
     """Score a model on a data set."""
