@@ -7,7 +7,7 @@ DATASETS ?= ../shared/datasets
 .PHONY: demo test lint format results clean
 
 demo: $(DEMO_VENV)/.installed
-	$(DEMO_VENV)/bin/genre-x --verbose extract --file eval/data/demo.txt --task prompts/general.yaml
+	$(DEMO_VENV)/bin/genre-x --verbose extract --file eval/data/demo.txt --task prompts/general.yaml --min-score 0.5
 
 test: $(TEST_VENV)/.installed
 	$(TEST_VENV)/bin/python -m pytest

@@ -65,7 +65,7 @@ def windows(
     aim_tokens: int | None = None,
     overlap: int = 1,
 ) -> list[Range]:
-    """Cut a text into windows of whole sentences.
+    """Cut a text into windows of whole sentences that do not run over the end of a paragraph (a blank line).
 
     Args:
         text: The document.
@@ -87,11 +87,15 @@ def windows(
         pieces += _fitting(text, start, end, count_tokens, max_tokens)
     aim = min(max_tokens, aim_tokens or max_tokens)
     lengths = [count_tokens(text[start:end]) for start, end in pieces]
+
+    def ends_paragraph(index: int) -> bool:
+        return "\n\n" in text[pieces[index][1] : pieces[index + 1][0]]
+
     found: list[Range] = []
     first = 0
     while first < len(pieces):
         last, total = first, lengths[first]
-        while last + 1 < len(pieces) and total + lengths[last + 1] <= aim:
+        while last + 1 < len(pieces) and total + lengths[last + 1] <= aim and not ends_paragraph(last):
             last += 1
             total += lengths[last]
         # The sum of the parts is close to the whole, not equal to it: white space between sentences has tokens, too.
@@ -102,7 +106,12 @@ def windows(
             break
         following = last + 1
         back = following
-        while back > first + 1 and following - back < overlap and sum(lengths[back - 1 : following + 1]) <= aim:
+        while (
+            back > first + 1
+            and following - back < overlap
+            and not ends_paragraph(back - 1)
+            and sum(lengths[back - 1 : following + 1]) <= aim
+        ):
             back -= 1
         first = back
     return found
