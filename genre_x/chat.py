@@ -1,12 +1,13 @@
-"""From messages to token ids, the same way for training and for inference."""
+"""From messages to token ids and back, the same way for training and for inference, and for all backends."""
 
-from collections.abc import Sequence
+import codecs
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import jinja2
 
-from genre_x.interfaces import Message
+from genre_x.interfaces import Message, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -124,3 +125,43 @@ def encode_content(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]
         return []
     ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return ids
+
+
+class PromptEncoder:
+    """Encodes prompts; what all prompts of a task share is encoded once."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        self._tokenizer = tokenizer
+        self._frames: dict[tuple[Message, ...], ChatFrame] = {}
+
+    def frame(self, prompt: Prompt) -> ChatFrame:
+        """The ids around the last message's content."""
+        start = prompt.messages[:-1]
+        if start not in self._frames:
+            self._frames.clear()  # one task at a time is the rule; keeping more would grow without bound
+            self._frames[start] = encode_frame(self._tokenizer, prompt.messages)
+        return self._frames[start]
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """All ids of a prompt."""
+        frame = self.frame(prompt)
+        return [*frame.before, *encode_content(self._tokenizer, prompt.messages[-1].content), *frame.after]
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a message's content takes."""
+        return len(encode_content(self._tokenizer, text))
+
+
+def spell(tokens: Sequence[int], bytes_of: Callable[[list[int]], bytes]) -> tuple[str, tuple[int, ...]]:
+    """The text of some tokens, and for each token how many characters are complete after it.
+
+    Args:
+        tokens: A character may be spread over several of them.
+        bytes_of: Decodes token ids.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    text, ends = "", []
+    for token in tokens:
+        text += decoder.decode(bytes_of([token]))
+        ends.append(len(text))
+    return text + decoder.decode(b"", final=True), tuple(ends)

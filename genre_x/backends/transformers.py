@@ -5,7 +5,6 @@ requests ─► admit: prompt ids, matcher ─► add / extend: one forward pass
               └── room when a sequence ends ◄── choose a token under the mask, append what the grammar forces
 """
 
-import codecs
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,9 +21,9 @@ from outlines.backends.llguidance import LLGuidanceBackend
 
 from genre_x.backends.packed import PackedDecoder
 from genre_x.backends.stepped import SteppedDecoder
-from genre_x.chat import ChatFrame, encode_content, encode_frame
+from genre_x.chat import PromptEncoder, encode_content, spell
 from genre_x.errors import BackendError
-from genre_x.interfaces import Completion, Constraint, GenerationConfig, Message, Prompt, Request
+from genre_x.interfaces import Completion, Constraint, GenerationConfig, Prompt, Request
 from genre_x.models import DEFAULT_MODEL, find_model, load_model
 
 if TYPE_CHECKING:
@@ -117,7 +116,8 @@ class TransformersBackend:
         padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         self._decoder: PackedDecoder | SteppedDecoder = PackedDecoder.for_model(model) or SteppedDecoder(model, padding)
         self._packed = isinstance(self._decoder, PackedDecoder)
-        self._frames: dict[tuple[Message, ...], ChatFrame] = {}
+        self._encoder = PromptEncoder(tokenizer)
+        self._n_calls = 0
 
     @property
     def max_context_tokens(self) -> int:
@@ -125,15 +125,16 @@ class TransformersBackend:
         return int(limit) if limit else _UNLIMITED  # relative positions, as T5 has them, have no limit
 
     def count_tokens(self, text: str) -> int:
-        return len(encode_content(self._tokenizer, text))
+        return self._encoder.count_tokens(text)
 
     def count_prompt_tokens(self, prompt: Prompt) -> int:
-        frame = self._frame(prompt)
-        return len(frame.before) + len(frame.after) + self.count_tokens(prompt.messages[-1].content)
+        return len(self._encoder.encode(prompt))
 
     def generate(self, requests: Iterable[Request], *, config: GenerationConfig, batch_size: int = 32) -> Iterator[Completion]:
         # A call that failed, or was not read to its end, has left its sequences behind.
         self._decoder.remove(range(self._decoder.n_sequences))
+        self._n_calls += 1
+        call = self._n_calls
         waiting = enumerate(requests)
         running: list[_Sequence] = []
         finished: dict[int, Completion] = {}
@@ -141,6 +142,8 @@ class TransformersBackend:
         blocked: tuple[int, Request] | None = None  # has another start of the prompt, so it waits until all are done
         exhausted = False
         while running or blocked or not exhausted:
+            if call != self._n_calls:
+                raise BackendError("A backend runs one stream at a time: another one was started before this one ended.")
             free = batch_size - len(running)
             may_join = not running or (self._packed and blocked is None and free * _REFILL >= batch_size)
             if may_join and not (exhausted and blocked is None):
@@ -188,7 +191,7 @@ class TransformersBackend:
 
     def _admit(self, batch: Sequence[tuple[int, Request]], config: GenerationConfig) -> list[_Sequence]:
         """Sequences for some requests that share the start of their prompt."""
-        frame = self._frame(batch[0][1].prompt)
+        frame = self._encoder.frame(batch[0][1].prompt)
         self._running_start = batch[0][1].prompt.messages[:-1]
         self._decoder.share(frame.before)
         new = []
@@ -211,7 +214,7 @@ class TransformersBackend:
 
     def _choose(self, sequences: Sequence[_Sequence], logits: torch.Tensor, config: GenerationConfig) -> None:
         """Decide the next token of every sequence that the model has read to its end, and what the grammar then forces."""
-        ready = [place for place, sequence in enumerate(sequences) if not sequence.pending]
+        ready = [place for place, sequence in enumerate(sequences) if not sequence.pending and sequence.finish_reason is None]
         logits = logits[ready].float().cpu()
         for row, place in enumerate(ready):
             if (matcher := sequences[place].matcher) is not None:
@@ -268,27 +271,15 @@ class TransformersBackend:
             sequence.finish_reason = "length"
 
     def _completion(self, sequence: _Sequence) -> Completion:
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        text, ends = "", []
-        for token in sequence.tokens:
-            text += decoder.decode(self._llg_tokenizer.decode_bytes([token]))
-            ends.append(len(text))
-        text += decoder.decode(b"", final=True)
+        text, ends = spell(sequence.tokens, self._llg_tokenizer.decode_bytes)
         return Completion(
             text,
             sequence.finish_reason or "stop",
-            tuple(ends),
+            ends,
             tuple(sequence.logprobs),
             sequence.n_prompt_tokens,
             sequence.n_forced,
         )
-
-    def _frame(self, prompt: Prompt) -> ChatFrame:
-        start = prompt.messages[:-1]
-        if start not in self._frames:
-            self._frames.clear()  # one task at a time is the rule; keeping more would grow without bound
-            self._frames[start] = encode_frame(self._tokenizer, prompt.messages)
-        return self._frames[start]
 
     def _matcher(self, constraint: Constraint | None) -> LLMatcher | None:
         if constraint is None:

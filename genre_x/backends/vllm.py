@@ -5,7 +5,6 @@ But vLLM asks the model for every token, also where the constraint leaves one sp
 model may cut such a string into other tokens, whose probability is not 1.
 """
 
-import codecs
 import hashlib
 import os
 import sys
@@ -22,9 +21,9 @@ import llguidance.hf
 import torch
 from transformers import AutoConfig, AutoTokenizer
 
-from genre_x.chat import ChatFrame, encode_content, encode_frame
+from genre_x.chat import PromptEncoder, spell
 from genre_x.errors import BackendError, ModelError, require
-from genre_x.interfaces import Completion, GenerationConfig, Message, Prompt, Request
+from genre_x.interfaces import Completion, GenerationConfig, Prompt, Request
 from genre_x.models import DEFAULT_MODEL, ModelFiles, cache_dir, find_model, load_model
 
 if TYPE_CHECKING:
@@ -113,14 +112,14 @@ class VllmBackend:
         self.max_context_tokens = int(llm.model_config.max_model_len)
         n_ids = max(int(llm.model_config.get_vocab_size()), len(self._tokenizer))
         self._llg_tokenizer = llguidance.hf.from_tokenizer(self._tokenizer, n_ids)
-        self._frames: dict[tuple[Message, ...], ChatFrame] = {}
+        self._encoder = PromptEncoder(self._tokenizer)
         self._ids, self._finished = map(str, count()), dict[str, "RequestOutput"]()
 
     def count_tokens(self, text: str) -> int:
-        return len(encode_content(self._tokenizer, text))
+        return self._encoder.count_tokens(text)
 
     def count_prompt_tokens(self, prompt: Prompt) -> int:
-        return len(self._encode(prompt))
+        return len(self._encoder.encode(prompt))
 
     def generate(self, requests: Iterable[Request], *, config: GenerationConfig, batch_size: int = 32) -> Iterator[Completion]:
         stream = enumerate(requests)
@@ -140,7 +139,7 @@ class VllmBackend:
 
     def _submit(self, index: int, request: Request, config: GenerationConfig) -> str:
         """Hand a request to the engine; returns its id there."""
-        ids = self._encode(request.prompt)
+        ids = self._encoder.encode(request.prompt)
         if len(ids) >= self.max_context_tokens:
             raise BackendError(
                 f"A prompt has {len(ids)} tokens, {self.model} takes fewer than {self.max_context_tokens}. "
@@ -176,22 +175,9 @@ class VllmBackend:
             tokens.pop()  # the token that ends the answer
         is_cut = result.finish_reason == "length" or len(tokens) > config.max_new_tokens
         del tokens[config.max_new_tokens :]
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        text, ends = "", []
-        for token in tokens:
-            text += decoder.decode(self._llg_tokenizer.decode_bytes([token]))
-            ends.append(len(text))
-        text += decoder.decode(b"", final=True)
+        text, ends = spell(tokens, self._llg_tokenizer.decode_bytes)
         logprobs = tuple(result.logprobs.logprobs[: len(tokens)])
-        return Completion(text, "length" if is_cut else "stop", tuple(ends), logprobs, len(output.prompt_token_ids or ()))
-
-    def _encode(self, prompt: Prompt) -> list[int]:
-        start = prompt.messages[:-1]
-        if start not in self._frames:
-            self._frames.clear()  # one task at a time is the rule; keeping more would grow without bound
-            self._frames[start] = encode_frame(self._tokenizer, prompt.messages)
-        frame = self._frames[start]
-        return [*frame.before, *encode_content(self._tokenizer, prompt.messages[-1].content), *frame.after]
+        return Completion(text, "length" if is_cut else "stop", ends, logprobs, len(output.prompt_token_ids or ()))
 
 
 def _tokenizer_of(files: ModelFiles) -> "PreTrainedTokenizerBase":
