@@ -21,82 +21,69 @@ Result = dict[str, Any]
 
 def quality_table(results: dict[str, Result]) -> str:
     """Scores of the default model and of the bare base, one row a data set and model."""
-    lines = ["| data | model | P | R | F1 strict | F1 boundaries | false alarms | result file |", "|" + "---|" * 8]
-    for name, result in results.items():
-        if not name.startswith("quality."):
-            continue
-        scores = result["scores"]
-        strict = scores["strict"]
-        empty = f"{scores['n_empty_with_predictions']} of {scores['n_empty']}" if scores["n_empty"] else "–"
+    rows = []
+    for name, result in _named(results, "quality."):
+        scores, strict = result["scores"], result["scores"]["strict"]
         data = result["dataset"].removesuffix(".jsonl") + (f" {result['split']}" if result["split"] else "")
-        cells = [
-            f"{data} ({scores['n_documents']})",
-            result["model"],
-            *(f"{100 * value:.1f}" for value in (strict["precision"], strict["recall"], strict["f1"])),
-            f"{100 * scores['boundaries']['f1']:.1f}",
-            empty,
-            f"`{name}.json`",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(
+            [
+                f"{data} ({scores['n_documents']})",
+                result["model"],
+                *(_percent(strict[key]) for key in ("precision", "recall", "f1")),
+                _percent(scores["boundaries"]["f1"]),
+                _percent(scores["strict_with_rejections"]["f1"]),
+                f"{scores['n_empty_with_predictions']} of {scores['n_empty']}" if scores["n_empty"] else "–",
+                f"`{name}.json`",
+            ]
+        )
+    header = ["data", "model", "P", "R", "F1 strict", "F1 boundaries", "F1 with rejections", "false alarms", "result file"]
+    return _markdown(header, rows)
 
 
 def speed_table(results: dict[str, Result]) -> str:
     """Documents per second beside plain Outlines."""
-    lines = [
-        "| constraint | precision | batch | documents | genre_x | Outlines | ratio | equal answers | passes | forced tokens |",
-        "|" + "---|" * 10,
-    ]
-    for name, result in results.items():
-        if not name.startswith("speed."):
-            continue
+    rows = []
+    for _, result in _named(results, "speed."):
         speed, ours = result["documents_per_s"], result["genre_x"]
-        n_chosen = ours["model_tokens"]
         forced = ours.get("forced_tokens", 0)
-        cells = [
-            result["constraint"],
-            result["precision"],
-            result["batch_size"],
-            result["n_documents"],
-            f"{speed['genre_x']:.2f}/s",
-            f"{speed['outlines']:.2f}/s",
-            f"**{result['ratio']:.1f}**",
-            f"{result['n_equal_answers']} of {result['n_documents']}",
-            f"{ours['forward_passes']} : {result['outlines']['forward_passes']}",
-            f"{forced} of {forced + n_chosen}",
-        ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+        rows.append(
+            [
+                result["constraint"],
+                result["precision"],
+                result["batch_size"],
+                result["n_documents"],
+                f"{speed['genre_x']:.2f}/s",
+                f"{speed['outlines']:.2f}/s",
+                f"**{result['ratio']:.1f}**",
+                f"{result['n_equal_answers']} of {result['n_documents']}",
+                f"{ours['forward_passes']} : {result['outlines']['forward_passes']}",
+                f"{forced} of {forced + ours['model_tokens']}",
+            ]
+        )
+    header = ["constraint", "precision", "batch", "documents", "genre_x", "Outlines", "ratio", "equal answers", "passes"]
+    return _markdown([*header, "forced tokens"], rows)
 
 
 def format_table(results: dict[str, Result]) -> str:
     """The measurement that decided the output format."""
-    lines = ["| format | tokens per triple | F1 strict | F1 boundaries | rejections |", "|---|---|---|---|---|"]
-    for name, result in results.items():
-        if not name.startswith("format."):
-            continue
-        scores = result["scores"]
-        cells = [
+    rows = [
+        [
             f"`{result['output_format']}`",
             f"{result['tokens_per_triple']:.1f}",
-            f"{100 * scores['strict']['f1']:.1f}",
-            f"{100 * scores['boundaries']['f1']:.1f}",
+            _percent(result["scores"]["strict"]["f1"]),
+            _percent(result["scores"]["boundaries"]["f1"]),
             sum(result["rejections"].values()),
+            f"`{name}.json`",
         ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+        for name, result in _named(results, "format.")
+    ]
+    return _markdown(["format", "tokens per triple", "F1 strict", "F1 boundaries", "rejections", "result file"], rows)
 
 
 def training_table(results: dict[str, Result]) -> str:
     """The training runs behind the shipped adapter, one row each."""
-    lines = [
-        "| run | documents | tokens | epochs | seed | minutes | template | dev F1 before | dev F1 after |",
-        "|" + "---|" * 9,
-    ]
-    for name, run in results.items():
-        if not name.startswith("training."):
-            continue
-        cells = [
+    rows = [
+        [
             f"`{name}.json`",
             run["n_train_documents"],
             run["n_train_tokens_per_epoch"],
@@ -104,11 +91,14 @@ def training_table(results: dict[str, Result]) -> str:
             run["config"]["seed"],
             f"{run['duration_s'] / 60:.0f}",
             f"`{run['template']}`",
-            f"{100 * run['before']['strict']['f1']:.1f}",
-            f"{100 * run['after']['strict']['f1']:.1f}",
+            _percent(run["before"]["strict"]["f1"]),
+            _percent(run["after"]["strict"]["f1"]),
         ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+        for name, run in _named(results, "training.")
+    ]
+    return _markdown(
+        ["run", "documents", "tokens", "epochs", "seed", "minutes", "template", "dev F1 before", "dev F1 after"], rows
+    )
 
 
 def demo_block(results: dict[str, Result]) -> str:
@@ -123,6 +113,19 @@ TABLES: dict[str, Callable[[dict[str, Result]], str]] = {
     "format": format_table,
     "training": training_table,
 }
+
+
+def _named(results: dict[str, Result], prefix: str) -> list[tuple[str, Result]]:
+    return [(name, result) for name, result in results.items() if name.startswith(prefix)]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _markdown(header: list[str], rows: list[list[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in lines)
 
 
 def render(text: str, results: dict[str, Result]) -> str:

@@ -259,11 +259,10 @@ class TransformersBackend:
                 sequence.pending += forced
                 sequence.n_forced += len(forced)
                 self.statistics["forced_tokens"] += len(forced)
-            if matcher.is_stopped():
-                sequence.finish_reason = "stop"
-                return
         room = min(config.max_new_tokens, self.max_context_tokens - sequence.n_prompt_tokens)
-        if len(sequence.tokens) >= room:
+        if matcher is not None and matcher.is_stopped() and len(sequence.tokens) <= room:
+            sequence.finish_reason = "stop"
+        elif len(sequence.tokens) >= room:
             n_cut = len(sequence.tokens) - room  # forced ones all of them: the model's own come one by one
             sequence.n_forced -= n_cut
             self.statistics["forced_tokens"] -= n_cut
