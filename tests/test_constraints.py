@@ -51,9 +51,7 @@ def documents_with_mentions(draw):
     limits = sorted({limit for span in chunks(readable(text)) for limit in span})
     spans = draw(st.lists(st.tuples(st.sampled_from(limits), st.sampled_from(limits)), max_size=5)) if limits else []
     types = st.sampled_from([None, "person", "organization", 'pl"ace'])
-    mentions = tuple(
-        Mention(start, end, text[start:end], draw(types)) for start, end in spans if text[start:end].strip()
-    )
+    mentions = tuple(Mention(start, end, text[start:end], draw(types)) for start, end in spans if text[start:end].strip())
     return Document("d", text, mentions=mentions)
 
 

@@ -66,9 +66,7 @@ class ScoredBackend(FakeBackend):
 def test_a_row_becomes_a_triple_with_offsets_types_and_evidence():
     extraction = extractor([rows(["Ada Lovelace", "age", "36"])]).extract(TEXT)
     (triple,) = extraction.triples
-    assert triple == Triple(
-        Mention(0, 12, "Ada Lovelace", "person"), "age", Mention(14, 16, "36", "number"), None, Span(0, 32)
-    )
+    assert triple == Triple(Mention(0, 12, "Ada Lovelace", "person"), "age", Mention(14, 16, "36", "number"), None, Span(0, 32))
     assert extraction.rejections == ()
     assert extraction.completions == ('[["Ada Lovelace","age","36"]]',)
     assert extraction.model == "fake"
@@ -221,7 +219,7 @@ def test_a_least_score_outside_of_0_to_1_is_refused(least):
 
 def test_the_score_of_a_row_is_the_product_of_the_tokens_that_end_in_it():
     #        [["a"  ,"b"  ]  ,["c"...
-    completion = Completion('[[a,b],[c]]', "stop", (2, 4, 6, 8, 10, 11), tuple(map(math.log, (0.9, 0.8, 0.5, 0.7, 0.6, 0.4))))
+    completion = Completion("[[a,b],[c]]", "stop", (2, 4, 6, 8, 10, 11), tuple(map(math.log, (0.9, 0.8, 0.5, 0.7, 0.6, 0.4))))
     assert row_score(completion, 1, 6) == pytest.approx(0.9 * 0.8 * 0.5)
     assert row_score(completion, 7, 10) == pytest.approx(0.7 * 0.6)
     assert row_score(Completion("[[a,b]]", "stop"), 1, 6) is None
@@ -362,9 +360,7 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_the_numbers():
 def test_a_small_context_makes_the_windows_smaller():
     probe = extractor()
     fixed = probe.backend.count_prompt_tokens(probe.prompt(""))
-    running = extractor(
-        FakeBackend(answer_all, max_context_tokens=fixed + 20 + 6), config=GenerationConfig(max_new_tokens=20)
-    )
+    running = extractor(FakeBackend(answer_all, max_context_tokens=fixed + 20 + 6), config=GenerationConfig(max_new_tokens=20))
     extraction = running.extract(sentences(10))
     assert len(extraction.triples) == 10
     for request in running.backend.requests:

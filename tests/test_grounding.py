@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from genre_x import Mention
 from genre_x.grounding import chunks, finder, nearest_pair, normalized, occurrences, readable
 
-ODD = st.sampled_from(list("a1_ \n\t\x1c\x85\xa0\u2028\u3000\"\\'-.東ひ가ไ\u0301\u200d") + ["👩‍👧", "🇩🇪", "Bob", "न\u094dष"])
+ODD = st.sampled_from([*list("a1_ \n\t\x1c\x85\xa0\u2028\u3000\"\\'-.東ひ가ไ́\u200d"), "👩\u200d👧", "🇩🇪", "Bob", "न्ष"])
 TEXTS = st.one_of(st.text(max_size=30), st.lists(ODD, max_size=20).map("".join))
 
 

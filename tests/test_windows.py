@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def test_windows_cover_every_sentence_and_keep_to_the_budget(lengths, max_tokens
         # Nothing is shorter than a chunk, so a window of one chunk may be over the budget.
         assert count(text[start:end]) <= max_tokens or len(chunks(text[start:end])) == 1
     assert found == sorted(set(found))
-    assert all(left[1] < right[1] for left, right in zip(found, found[1:], strict=False))
+    assert all(left[1] < right[1] for left, right in itertools.pairwise(found))
 
 
 @settings(max_examples=100)
@@ -70,7 +72,7 @@ def test_a_sentence_longer_than_the_budget_is_cut_with_half_overlaps():
     found = windows(text, sentences, words, max_tokens=4)
     pieces = [text[start:end].split() for start, end in found]
     assert all(len(piece) <= 4 for piece in pieces)
-    for left, right in zip(pieces, pieces[1:], strict=False):
+    for left, right in itertools.pairwise(pieces):
         assert len(set(left) & set(right)) >= 2  # two neighbouring words are together in some piece
 
 

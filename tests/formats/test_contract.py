@@ -95,7 +95,7 @@ def test_both_constraints_accept_what_is_written(walker, output_format, schema, 
 
 @every_format
 @settings(max_examples=300)
-@given(text=st.text() | st.text("[]{}\",:\\ \n\tau019eE+-.ntfl"))
+@given(text=st.text() | st.text('[]{}",:\\ \n\tau019eE+-.ntfl'))
 @example(text="[" * 100_000)
 @example(text='[["a","b","c"]' + ",[" * 50_000)
 @example(text='{"head":' * 50_000)
@@ -231,5 +231,7 @@ def test_formats_are_found_by_name():
         assert get_format(name) is output_format
         assert output_format.name == name
         assert output_format.hint
-    with pytest.raises(UnknownNameError, match=r"Unknown output format 'row'\. Did you mean 'rows'\? Available: objects, rows\."):
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown output format 'row'\. Did you mean 'rows'\? Available: objects, rows\."
+    ):
         get_format("row")
