@@ -126,14 +126,14 @@ def test_a_model_that_is_no_folder_is_refused_before_loading(task_file):
     assert "'./nowhere' is no folder with a model." in result.stderr
 
 
-def test_eval_writes_a_result_file(tiny_decoder, tmp_path):
+def test_eval_writes_a_result_file(tiny_decoder, task_file, tmp_path):
     path = tmp_path / "two.jsonl"
     path.write_text(
-        '{"text": "Ada was born in Rome.", "triples": [["Ada", "born in", "Rome"]]}\n{"text": "It rained.", "triples": []}\n',
+        '{"text": "Ada knows Bob.", "triples": [["Ada", "knows", "Bob"]]}\n{"text": "It rained.", "triples": []}\n',
         encoding="utf-8",
     )
     out = tmp_path / "result.json"
-    arguments = ["eval", str(path), "--task", "general", "--model", str(tiny_decoder), "--out", str(out)]
+    arguments = ["eval", str(path), "--task", task_file, "--model", str(tiny_decoder), "--out", str(out)]
     result = runner.invoke(app, [*arguments, "--max-new-tokens", "40"])
     assert result.exit_code == 0, result.output
     written = json.loads(out.read_text(encoding="utf-8"))

@@ -394,7 +394,9 @@ class TestEntities:
     def test_both_gives_mentions_the_limits_of_entities(self, task_file):
         rows = """[["Stone","works for","Acme"],["Ada","works for","Acme Corp"],["Ada Stone","knows","Bob"],
             ["Bob","knows","Ada"],["Ada","job title","head of Acme"],["Ada","knows","Stone"]]"""
-        nlp = pipeline(task=str(task_file), ruler={"Ada Stone": "GPE", "Acme Corp": "ORG"}, rows=rows, entities="both")
+        nlp = pipeline(
+            task=str(task_file), ruler={"Ada Stone": "GPE", "Acme Corp": "ORG"}, rows=rows, entities="both", set_ents=False
+        )
         doc = nlp(self.TEXT)
         assert shown(doc) == [
             "Ada Stone --[works for]--> Acme Corp",
@@ -418,8 +420,8 @@ class TestEntities:
         assert [(entity.text, entity.label_) for entity in doc.ents] == [("Ada Lovelace", "person"), ("London", "location")]
         assert doc.has_annotation("ENT_IOB", require_complete=True)
 
-    def test_ents_stay_as_they_are_by_default(self):
-        assert pipeline()(ADA).ents == ()
+    def test_ents_stay_as_they_are_when_asked(self):
+        assert pipeline(set_ents=False)(ADA).ents == ()
 
 
 class TestSaving:
