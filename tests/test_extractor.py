@@ -383,5 +383,5 @@ def test_a_faulty_task_file_is_reported_before_any_model_is_loaded(tmp_path):
 
 
 def test_a_fake_backend_that_runs_out_says_so():
-    with pytest.raises(BackendError, match="no answer left for 'Two.'"):
+    with pytest.raises(BackendError, match=r"no answer left for 'Two\.'"):
         list(extractor(["[]"]).pipe(["One.", "Two."]))

@@ -83,7 +83,7 @@ def test_a_task_is_found_by_path_and_by_name(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["generl", "no/general.yaml", "/general.yaml", "general.txt", "../general"])
 def test_a_task_that_is_not_there_names_those_there_are(name):
-    with pytest.raises(UnknownNameError, match="Unknown task or task file .* Available: .*general"):
+    with pytest.raises(UnknownNameError, match=r"Unknown task or task file .* Available: .*general"):
         load_task(name)
 
 
