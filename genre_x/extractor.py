@@ -15,7 +15,7 @@ from genre_x.backends import get_backend
 from genre_x.document import Document, Extraction, Mention, Reason, Rejection, Span, Triple
 from genre_x.errors import SchemaError
 from genre_x.formats import get_format
-from genre_x.grounding import finder, nearest_pair, readable
+from genre_x.grounding import Finder, finder, nearest_pair, readable
 from genre_x.interfaces import (
     Backend,
     Completion,
@@ -289,7 +289,7 @@ class Extractor:
                 triples.append(replace(outcome, score=row_score(completion, surface.start, surface.end)))
         return triples, rejections
 
-    def _ground(self, surface: SurfaceTriple, window: _Window, find: Any) -> Triple | Reason:
+    def _ground(self, surface: SurfaceTriple, window: _Window, find: Finder) -> Triple | Reason:
         schema = self.task.schema
         relation = schema.relation_type(surface.relation)
         if relation is None:

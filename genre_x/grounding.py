@@ -21,6 +21,9 @@ _SPACE = r"[\s\x1c-\x1f]+"
 _CHUNK = regex.compile(rf"(?V1)(?P<space>{_SPACE})|[[\p{{L}}\p{{N}}\p{{M}}_]--[{_UNSPACED}]]+|\X")
 _SURROGATE = regex.compile("[\ud800-\udfff]")
 
+Finder = Callable[[str, str | None], list[tuple[int, int]]]
+"""From a string, and the name of its type or None for a literal or untyped span, to the spans it may stand for."""
+
 
 def readable(text: str) -> str:
     """`text` with lone surrogates, which no tokenizer can encode, replaced one by one; offsets stay as they are."""
@@ -91,15 +94,13 @@ def nearest_pair(
     return min(pairs, key=distance, default=None)
 
 
-def finder(text: str, mentions: Iterable[Mention] | None = None) -> Callable[[str, str | None], list[tuple[int, int]]]:
+def finder(text: str, mentions: Iterable[Mention] | None = None) -> Finder:
     """A function that finds the spans a string may stand for.
 
     Args:
         text: The document.
         mentions: If given, only these spans are entities; a mention without type has every type.
 
-    Returns:
-        A function of a string and the name of a type, or None for a literal or untyped span, to its spans.
     """
     given = None if mentions is None else tuple(mentions)
 
