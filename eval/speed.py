@@ -1,6 +1,6 @@
 """Documents per second: our decoding loop beside the plain Outlines generator, in one run.
 
-    python -m eval.speed --documents 128 --batch-size 32
+    python -m eval.speed --documents 128 --batch-size 32 --task eval/tasks/conll04.yaml
 
 Both run the same weights in the same precision on the same prompts under the same constraint, greedily. Outlines takes one
 grammar for a whole batch; where each document has its own, its logits processor gets one matcher per row, so that it can

@@ -279,15 +279,15 @@ def test_logprobs_are_those_of_the_model_among_the_allowed_tokens(decoder, plain
 
 
 def test_a_prompt_that_is_too_long_is_an_error_with_both_numbers(decoder):
-    with pytest.raises(BackendError, match=r"A prompt has 3\d\d\d tokens, tiny_decoder takes fewer than 2048"):
-        alone(decoder, Request(prompt("x" * 3000)))
+    with pytest.raises(BackendError, match=r"A prompt has 50\d\d tokens, tiny_decoder takes fewer than 4096"):
+        alone(decoder, Request(prompt("x" * 5000)))
 
 
 def test_the_context_limits_the_completion(decoder):
     fixed = decoder.count_prompt_tokens(prompt(""))
-    completion = alone(decoder, Request(prompt("x" * (2048 - fixed - 10))), LONG)
+    completion = alone(decoder, Request(prompt("x" * (decoder.max_context_tokens - fixed - 10))), LONG)
     assert len(completion.token_ends) <= 10
-    assert completion.n_prompt_tokens == 2038
+    assert completion.n_prompt_tokens == decoder.max_context_tokens - 10
 
 
 def test_the_limit_of_tokens_is_a_length_finish(backend):

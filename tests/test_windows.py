@@ -76,6 +76,19 @@ def test_a_sentence_longer_than_the_budget_is_cut_with_half_overlaps():
         assert len(set(left) & set(right)) >= 2  # two neighbouring words are together in some piece
 
 
+@pytest.mark.parametrize("overlap", [0, 1, 2])
+def test_no_window_runs_over_the_end_of_a_paragraph(overlap):
+    text = "A b. C d.\n\nE f. G h.\nI j."
+    sentences = [(0, 4), (5, 9), (11, 15), (16, 20), (21, 25)]
+    assert windows(text, sentences, words, max_tokens=50, overlap=overlap) == [(0, 9), (11, 25)]
+
+
+def test_sentences_are_put_together_up_to_the_aim_and_longer_ones_stay_whole():
+    text, sentences = sentences_of([2, 2, 7, 2])
+    found = windows(text, sentences, words, max_tokens=8, aim_tokens=4, overlap=0)
+    assert found == [(sentences[0][0], sentences[1][1]), sentences[2], sentences[3]]
+
+
 def test_no_sentence_no_window():
     assert windows("  ", [], words, max_tokens=4) == []
 
