@@ -1,10 +1,10 @@
 """What a training run is told: one YAML file, read into these models."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from genre_x.errors import SchemaError
 
@@ -20,16 +20,25 @@ class SourceConfig(_Strict):
         dataset: Folder in the common form; needs `split`.
         sentences: JSONL file of `{"text", "triples"}`; needs `task`.
         task: For `sentences`, the task they were written for; for `dataset`, a task whose schema replaces its own.
+        leave_out: Names or labels of relation types that must not be seen: documents that state one are left out, and no
+            schema shows it.
+        languages: Take only documents in these languages (ISO 639-1); empty means all.
         max_documents: Take at most so many, drawn by the seed.
-        repeat: How often each document is used per epoch.
+        repeat: How often each document is used per epoch, when the mixture has no `tokens`.
+        share: Weight of this source among the others, when the mixture has `tokens`.
+        max_relation_types: Most relation types of a schema, instead of the general setting.
     """
 
     dataset: Path | None = None
     split: str | None = None
     sentences: Path | None = None
     task: str | None = None
+    leave_out: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
     max_documents: int | None = Field(default=None, gt=0)
     repeat: int = Field(default=1, gt=0)
+    share: float = Field(default=1, gt=0)
+    max_relation_types: int | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -42,17 +51,38 @@ class SourceConfig(_Strict):
         return self
 
 
+class Mixture(_Strict):
+    """The sources of a run; a file of its own, or written into the training config.
+
+    Attributes:
+        tokens: Length of an epoch in tokens, shared out by the sources' `share`; a source is read again, with other schemas,
+            until its share is full. None uses every document `repeat` times.
+        leave_out: As of a source, for all of them.
+    """
+
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    tokens: int | None = Field(default=None, gt=0)
+    leave_out: tuple[str, ...] = ()
+
+
 class EpisodesConfig(_Strict):
     """How documents become training sequences.
 
     Attributes:
         max_tokens: Longest sequence; a longer single document is left out and counted.
         max_documents: Most documents after one schema. More pay the schema's tokens once, and teach to follow examples.
-        max_relation_types: Most relation types of a sampled schema.
+        max_relation_types: Most relation types of a sampled schema; small ones are drawn more often than large ones.
         sample_schema: Draw a schema per sequence: some of the relation types, in random order. False shows the whole one.
-        drop_rate: Probability that a relation type with gold triples is left out, and its triples with it.
+        drop_rate: Probability that a relation type of the first document is left out, and its triples with it.
+        hard_negative_rate: Share of the other relation types that are easily confused with those of the first document,
+            because they share words or the types of head and tail; the rest is drawn at random.
+        empty_rate: Share of documents without an answer, as far as the source has both kinds; more are left out.
         description_rate: Probability that the schema has descriptions.
         type_rate: Probability that the schema has entity types.
+        rename_rate: Probability that the names of a sequence's schema are written another way: paraphrases where there are
+            some, else another spelling (`born_in`, `BORN IN`, `bornIn`), or the data set's own label.
+        paraphrases: YAML file: for the name of a relation type or entity type, a list of other names.
+        join_rate: Probability that a document is several documents of the source behind one another, as one text.
     """
 
     max_tokens: int = Field(default=640, ge=64)
@@ -60,8 +90,13 @@ class EpisodesConfig(_Strict):
     max_relation_types: int = Field(default=16, ge=1)
     sample_schema: bool = True
     drop_rate: float = Field(default=0.15, ge=0, lt=1)
+    hard_negative_rate: float = Field(default=0.5, ge=0, le=1)
+    empty_rate: float = Field(default=0.2, ge=0, le=1)
     description_rate: float = Field(default=0.7, ge=0, le=1)
     type_rate: float = Field(default=0.7, ge=0, le=1)
+    rename_rate: float = Field(default=0.0, ge=0, le=1)
+    paraphrases: Path | None = None
+    join_rate: float = Field(default=0.0, ge=0, lt=1)
 
 
 class AdapterConfig(_Strict):
@@ -96,9 +131,11 @@ class TrainingConfig(_Strict):
         model: `default`, `base`, a Hugging Face id, or a folder. With an adapter, and `adapter` given, that adapter is
             trained further.
         output_dir: Run folder: checkpoints, the model, `result.json`.
-        train: Sources of the training documents.
-        dev: Sources of the development documents: for early stopping, and for the scores before and after.
-        adapter: None trains all weights.
+        train: The training documents: a mixture, a file with one, or a list of sources.
+        dev: The development documents, likewise: for early stopping, and for the scores before and after.
+        adapter: None trains the weights themselves.
+        frozen: Parts of the weights that stay as they are: `embeddings` (and the output projection tied to them), or
+            `layers:N` for the lowest N layers.
         precision: `bf16` computes in bfloat16 and keeps float32 weights; several times faster on CPUs with AVX512-BF16.
         compile_layers: Compile each layer with torch.compile: a minute at the start, faster steps after.
         early_stopping_patience: Stop after so many evaluations without a lower development loss; None never stops.
@@ -108,12 +145,13 @@ class TrainingConfig(_Strict):
 
     model: str = "default"
     output_dir: Path
-    train: tuple[SourceConfig, ...] = Field(min_length=1)
-    dev: tuple[SourceConfig, ...] = Field(min_length=1)
+    train: Mixture
+    dev: Mixture
     template: str = "re.v1"
     output_format: str = "rows"
     episodes: EpisodesConfig = EpisodesConfig()
     adapter: AdapterConfig | None = AdapterConfig()
+    frozen: tuple[Annotated[str, Field(pattern=r"^(embeddings|layers:[0-9]+)$")], ...] = ()
     optimizer: OptimizerConfig = OptimizerConfig()
     precision: Literal["fp32", "bf16"] = "fp32"
     compile_layers: bool = False
@@ -121,6 +159,13 @@ class TrainingConfig(_Strict):
     eval_steps: int = Field(default=100, gt=0)
     dev_documents: int = Field(default=200, gt=0)
     seed: int = 0
+
+    @field_validator("train", "dev", mode="before")
+    @classmethod
+    def _mixture(cls, value: object) -> object:
+        if isinstance(value, str | Path):
+            return yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+        return {"sources": value} if isinstance(value, list | tuple) else value
 
     @classmethod
     def load(cls, path: str | Path) -> "TrainingConfig":
@@ -132,7 +177,7 @@ class TrainingConfig(_Strict):
         try:
             return cls.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
         except FileNotFoundError as error:
-            raise SchemaError(f"There is no training config {str(path)!r}.") from error
+            raise SchemaError(f"{path}: there is no file {error.filename!r}.") from error
         except yaml.YAMLError as error:
             raise SchemaError(f"{path} is not valid YAML: {error}") from error
         except ValidationError as error:

@@ -1,20 +1,27 @@
 """Episodes: one sampled schema, then several documents with their answers, as one chat.
 
 The schema's tokens are paid once for all documents of a sequence, and the model learns to take earlier turns as examples,
-which is what a few-shot prompt shows it at inference. Each sequence draws its schema anew, so that the model learns to read
-the prompt and not to recite one data set.
+which is what a few-shot prompt shows it at inference.
 """
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 
 from genre_x.datasets import AnnotatedSet
-from genre_x.document import Document, Triple
+from genre_x.document import Document
 from genre_x.interfaces import Message, OutputFormat
 from genre_x.prompting import PromptTemplate
 from genre_x.schema import Schema
 from genre_x.training.config import EpisodesConfig
+from genre_x.training.schemas import SchemaSampler, express, load_paraphrases
+
+_LOOK_AHEAD = 400
+"""How many waiting documents are searched for one that fits the sampled schema."""
+
+_MOST_JOINED = 3
 
 
 @dataclass(frozen=True)
@@ -24,11 +31,22 @@ class Episode:
     Attributes:
         messages: Ends with an answer.
         n_documents: How many answers there are.
+        n_empty: How many of them say that there are no triples.
+        n_tokens: Length of the chat.
     """
 
     source: str
     messages: tuple[Message, ...]
     n_documents: int
+    n_empty: int
+    n_tokens: int
+
+
+@dataclass(frozen=True)
+class _Turn:
+    text: str
+    answer: str
+    is_empty: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,83 +62,116 @@ class EpisodeBuilder:
     config: EpisodesConfig
     count_tokens: Callable[[Sequence[Message]], int]
 
-    def build(self, source: AnnotatedSet, rng: random.Random, *, repeat: int = 1) -> Iterator[Episode]:
-        """All documents of `source`, `repeat` times, each in one episode; a document that is too long is left out."""
-        for _ in range(repeat):
-            documents = [document for document in source.documents if document.id not in source.unanchored]
-            rng.shuffle(documents)
-            while documents:
-                episode, n_used = self._episode(source, documents, rng)
-                if episode is not None:
-                    yield episode
-                del documents[:n_used]
+    def build(self, source: AnnotatedSet, rng: random.Random, *, max_relation_types: int | None = None) -> Iterator[Episode]:
+        """One pass over the documents of `source`.
 
-    def _episode(self, source: AnnotatedSet, documents: Sequence[Document], rng: random.Random) -> tuple[Episode | None, int]:
-        """An episode of the first of `documents`, and how many of them it used up."""
-        candidates = documents[: self.config.max_documents]
-        schema = self._sample(source.schema, candidates, rng) if self.config.sample_schema else source.schema
-        messages: tuple[Message, ...] = ()
-        for n_used in range(1, len(candidates) + 1):
-            longer = self._messages(source, schema, candidates[:n_used])
-            if self.count_tokens(longer) > self.config.max_tokens:
-                if not messages:
-                    return None, 1
-                return Episode(source.name, messages, n_used - 1), n_used - 1
-            messages = longer
-        return Episode(source.name, messages, len(candidates)), len(candidates)
+        Each document is in one episode at most. Left out are those that are too long, those with gold triples that do not
+        stand in the text, and those without an answer beyond `empty_rate`.
+        """
+        waiting = [document for document in source.documents if document.id not in source.unanchored]
+        rng.shuffle(waiting)
+        if self.config.join_rate:
+            waiting = list(_joined(waiting, self.config.join_rate, rng))
+        while waiting:
+            schema = source.schema
+            if self.config.sample_schema:
+                want_empty = rng.random() < self.config.empty_rate
+                places = {bool(document.triples): place for place, document in reversed(list(enumerate(waiting)))}
+                if True not in places:
+                    return
+                waiting.insert(0, waiting.pop(places.get(not want_empty, places[True])))
+                schema = self._sampler.sample(schema, waiting[0], rng, max_relation_types=max_relation_types)
+            episode = self._episode(source, schema, waiting, rng)
+            if episode is not None:
+                yield episode
 
-    def _messages(self, source: AnnotatedSet, schema: Schema, documents: Sequence[Document]) -> tuple[Message, ...]:
-        turns = [(document.text, self.output_format.write(within(document, schema), schema)) for document in documents]
+    @cached_property
+    def _sampler(self) -> SchemaSampler:
+        return SchemaSampler(config=self.config, paraphrases=load_paraphrases(self.config.paraphrases))
+
+    def _episode(self, source: AnnotatedSet, schema: Schema, waiting: list[Document], rng: random.Random) -> Episode | None:
+        """An episode that starts with the first of `waiting`; the documents it used are taken out."""
+        turns = [self._turn(waiting.pop(0), schema)]
+        if turns[0] is None:
+            return None
+        messages = self._messages(source, schema, turns)
+        n_tokens = self.count_tokens(messages)
+        if n_tokens > self.config.max_tokens:
+            return None
+        while len(turns) < self.config.max_documents:
+            found = self._next(schema, waiting, want_empty=rng.random() < self.config.empty_rate)
+            if found is None:
+                break
+            place, turn = found
+            n_tokens += self._n_turn_tokens(turn)
+            if n_tokens > self.config.max_tokens:
+                break
+            del waiting[place]
+            turns.append(turn)
+        messages = self._messages(source, schema, turns)
+        n_empty = sum(turn.is_empty for turn in turns)
+        return Episode(source.name, messages, len(turns), n_empty, self.count_tokens(messages))
+
+    def _next(self, schema: Schema, waiting: Sequence[Document], *, want_empty: bool) -> tuple[int, _Turn] | None:
+        """The place and the turn of the next document that has, or has not, an answer under `schema`."""
+        for place, document in enumerate(islice(waiting, _LOOK_AHEAD)):
+            turn = self._turn(document, schema)
+            if turn is not None and (not self.config.sample_schema or turn.is_empty == want_empty):
+                return place, turn
+        return None
+
+    def _turn(self, document: Document, schema: Schema) -> _Turn | None:
+        """A document with its answer; None if its types are not known."""
+        triples = express(document, schema)
+        if triples is None:
+            return None
+        return _Turn(document.text, self.output_format.write(triples, schema), is_empty=not triples)
+
+    def _messages(self, source: AnnotatedSet, schema: Schema, turns: Sequence[_Turn]) -> tuple[Message, ...]:
         prompt = self.template.render(
             schema,
-            turns[-1][0],
+            turns[-1].text,
             instruction=source.instruction,
             hint=self.output_format.hint,
-            turns=turns[:-1],
+            turns=[(turn.text, turn.answer) for turn in turns[:-1]],
         )
-        return (*prompt.messages, Message("assistant", turns[-1][1]))
+        return (*prompt.messages, Message("assistant", turns[-1].answer))
 
-    def _sample(self, schema: Schema, documents: Sequence[Document], rng: random.Random) -> Schema:
-        """A random part of `schema` that mostly covers what `documents` say, with other relation types as distractors."""
-        config = self.config
-        stated = {triple.relation for document in documents for triple in document.triples or ()}
-        kept = [r for r in schema.relation_types if r.name in stated and rng.random() >= config.drop_rate]
-        others = [r for r in schema.relation_types if r.name not in stated]
-        n_others = rng.randint(0 if kept else 1, max(1, config.max_relation_types - len(kept)))
-        relations = kept + rng.sample(others, min(len(others), n_others))
-        relations = relations[: config.max_relation_types] or [rng.choice(schema.relation_types)]
-        rng.shuffle(relations)
-        entities = list(schema.entity_types)
-        rng.shuffle(entities)
-        if rng.random() >= config.description_rate:
-            relations = [relation.model_copy(update={"description": ""}) for relation in relations]
-            entities = [entity.model_copy(update={"description": ""}) for entity in entities]
-        if rng.random() >= config.type_rate or not _types_known(schema, documents):
-            entities = []
-            relations = [relation.model_copy(update={"head_types": (), "tail_types": ()}) for relation in relations]
-        else:
-            used = {name for relation in relations for name in (*relation.head_types, *relation.tail_types)}
-            entities = [entity for entity in entities if entity.name in used or not used]
-        names = {relation.name for relation in relations}
-        relations = [
-            relation if relation.inverse in names else relation.model_copy(update={"inverse": None}) for relation in relations
+    def _n_turn_tokens(self, turn: _Turn) -> int:
+        """What one more turn adds to a chat: contents are encoded apart from what is around them."""
+        frame = (Message("system", ""), Message("user", ""), Message("assistant", ""))
+        contents = self.count_tokens((frame[0], Message("user", turn.text), Message("assistant", turn.answer)))
+        return contents - self.count_tokens(frame) + self._n_frame_tokens
+
+    @cached_property
+    def _n_frame_tokens(self) -> int:
+        turn = (Message("user", ""), Message("assistant", ""))
+        return self.count_tokens((Message("system", ""), *turn, *turn)) - self.count_tokens((Message("system", ""), *turn))
+
+
+def _joined(documents: Sequence[Document], rate: float, rng: random.Random) -> Iterator[Document]:
+    """The documents, some of them behind one another as one text."""
+    rest = iter(documents)
+    for document in rest:
+        parts = [document]
+        if rng.random() < rate:
+            parts += islice(rest, rng.randint(1, _MOST_JOINED - 1))
+        yield join(parts)
+
+
+def join(documents: Sequence[Document]) -> Document:
+    """Several documents as one text, with a space between them.
+
+    >>> join([Document("a", "Ada.", triples=()), Document("b", "Bob.", triples=())]).text
+    'Ada. Bob.'
+    """
+    first, *others = documents
+    text, triples = first.text, list(first.triples or ())
+    for other in others:
+        offset = len(text) + 1
+        text = f"{text} {other.text}"
+        triples += [
+            replace(triple, head=triple.head.shifted(offset), tail=triple.tail.shifted(offset), evidence=None)
+            for triple in other.triples or ()
         ]
-        return Schema(name=schema.name, entity_types=tuple(entities), relation_types=tuple(relations))
-
-
-def within(document: Document, schema: Schema) -> list[Triple]:
-    """The document's triples whose relation is in `schema`, in text order."""
-    triples = [triple for triple in document.triples or () if schema.relation_type(triple.relation) is not None]
-    return sorted(triples, key=lambda t: (t.head.start_char, t.tail.start_char, t.relation))
-
-
-def _types_known(schema: Schema, documents: Sequence[Document]) -> bool:
-    """Whether every type that the format would write is annotated."""
-    if not schema.entity_types:
-        return True
-    return all(
-        mention.type is not None
-        for document in documents
-        for triple in document.triples or ()
-        for mention in (triple.head, triple.tail)
-    )
+    return Document("+".join(document.id for document in documents), text, None, tuple(triples), first.language)

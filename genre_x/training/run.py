@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genre_x.chat import encode_chat
-from genre_x.datasets import AnnotatedSet, load_dataset, load_sentences
-from genre_x.errors import DataError, require
+from genre_x.datasets import AnnotatedSet
+from genre_x.errors import require
 from genre_x.evaluation import environment, evaluate, write_result
 from genre_x.formats import get_format
 from genre_x.interfaces import GenerationConfig
 from genre_x.models import BASE_MODEL, BASE_NAME, METADATA_FILE, cache_dir, find_model, load_model
 from genre_x.prompting import PromptTemplate
-from genre_x.task import load_task
-from genre_x.training.config import EpisodesConfig, SourceConfig, TrainingConfig
+from genre_x.training.config import EpisodesConfig, TrainingConfig
 from genre_x.training.episodes import Episode, EpisodeBuilder
+from genre_x.training.mixture import build_episodes, describe, load_mixture
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
@@ -52,7 +52,7 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
     import transformers
 
     started = time.time()
-    sources = {role: _load(getattr(config, role), config.seed) for role in ("train", "dev")}
+    sources = {role: load_mixture(getattr(config, role), config.seed) for role in ("train", "dev")}
     files = find_model(config.model)
     transformers.set_seed(config.seed)
     goes_on = files.adapter is not None and config.adapter is not None
@@ -64,12 +64,8 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
     builder = episode_builder(config, tokenizer, single_document=model.config.is_encoder_decoder)
     rng = random.Random(config.seed)
     episodes = {
-        role: [episode for source, repeat in sources[role] for episode in builder.build(source, rng, repeat=repeat)]
-        for role in ("train", "dev")
+        role: build_episodes(found, builder, rng, tokens=getattr(config, role).tokens) for role, found in sources.items()
     }
-    for role, found in episodes.items():
-        if not found:
-            raise DataError(f"No {role} document fits into {config.episodes.max_tokens} tokens. Raise episodes.max_tokens.")
     encode = _encode_seq2seq if model.config.is_encoder_decoder else _encode_decoder
     records = {role: [encode(tokenizer, episode) for episode in found] for role, found in episodes.items()}
     n_tokens = sum(len(record["input_ids"]) for record in records["train"])
@@ -79,6 +75,7 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
         len(records["train"]),
         n_tokens,
     )
+    _freeze(model, config.frozen)
     if config.compile_layers:
         for layer in (model.get_base_model() if goes_on else model).get_decoder().layers:
             layer.compile()
@@ -88,7 +85,7 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
     target = folder / "model"
     base = BASE_MODEL if files.base == str(cache_dir() / BASE_NAME) else files.base
     _save(trainer.model, tokenizer, target, config, builder.template.id, base=base)
-    dev_sets = [annotated for annotated, _ in sources["dev"]]
+    dev_sets = [annotated for source in sources["dev"] for annotated in source.sets]
     duration_s = time.time() - started + (_earlier_duration(folder) if resume else 0.0)
     result = {
         "config": config.model_dump(mode="json"),
@@ -98,6 +95,7 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
         "after": _dev_scores(config, str(target), dev_sets),
         "n_train_documents": sum(episode.n_documents for episode in episodes["train"]),
         "n_train_sequences": len(records["train"]),
+        "train_sources": describe(episodes["train"]),
         "n_train_tokens_per_epoch": n_tokens,
         "metrics": outcome.metrics,
         "log": trainer.state.log_history,
@@ -139,34 +137,13 @@ def episode_builder(config: TrainingConfig, tokenizer: "PreTrainedTokenizerBase"
     )
 
 
-def _load(sources: Sequence[SourceConfig], seed: int) -> list[tuple[AnnotatedSet, int]]:
-    """The annotated sets of some sources, each with its number of repeats."""
-    loaded = []
-    for source in sources:
-        if source.sentences is not None:
-            sets = [load_sentences(source.sentences, source.task or "")]
-        else:
-            task = load_task(source.task) if source.task else None
-            sets = load_dataset(source.dataset or "", source.split or "", task=task)
-        if source.max_documents is not None:
-            sets = _at_most(sets, source.max_documents, random.Random(seed))
-        loaded += [(annotated, source.repeat) for annotated in sets]
-    return loaded
-
-
-def _at_most(sets: Sequence[AnnotatedSet], n_documents: int, rng: random.Random) -> list[AnnotatedSet]:
-    every = [(index, document) for index, annotated in enumerate(sets) for document in annotated.documents]
-    chosen = rng.sample(every, min(n_documents, len(every)))
-    return [
-        AnnotatedSet(
-            annotated.name,
-            annotated.schema,
-            tuple(document for index, document in chosen if index == position),
-            annotated.instruction,
-            annotated.unanchored,
-        )
-        for position, annotated in enumerate(sets)
-    ]
+def _freeze(model: "PreTrainedModel", parts: Sequence[str]) -> None:
+    """Keep parts of the weights as they are; see `TrainingConfig.frozen`."""
+    for part in parts:
+        kind, _, number = part.partition(":")
+        modules = [model.get_input_embeddings()] if kind == "embeddings" else model.get_decoder().layers[: int(number)]
+        for module in modules:
+            module.requires_grad_(False)
 
 
 def _encode_decoder(tokenizer: "PreTrainedTokenizerBase", episode: Episode) -> dict[str, list[int]]:
@@ -207,6 +184,7 @@ def _trainer(
         "lr_scheduler_type": "cosine",
         "warmup_steps": round(steps * optimizer.warmup_ratio),
         "weight_decay": optimizer.weight_decay,
+        "train_sampling_strategy": "group_by_length",  # less padding; the order within an epoch stays the seed's
         "max_grad_norm": optimizer.max_grad_norm,
         "eval_strategy": "steps",
         "eval_steps": config.eval_steps,

@@ -1,0 +1,183 @@
+"""Schema sampling: each training sequence shows another part of its source's schema, under other names.
+
+A model that always sees the same relation types recites them; one whose prompt changes has to read it.
+"""
+
+import math
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from genre_x.document import Document, Mention, Triple
+from genre_x.errors import SchemaError
+from genre_x.schema import LITERAL_TYPES, EntityType, RelationType, Schema
+from genre_x.training.config import EpisodesConfig
+
+Paraphrases = Mapping[str, Sequence[str]]
+
+Named = TypeVar("Named", EntityType, RelationType)
+
+_SPELLINGS: tuple[Callable[[str], str], ...] = (
+    lambda name: name.replace(" ", "_"),
+    lambda name: name.replace(" ", "_").upper(),
+    lambda name: name.upper(),
+    lambda name: name.capitalize(),
+    lambda name: name.title(),
+    lambda name: re.sub(r"\s+(\w)", lambda match: match[1].upper(), name),
+    lambda name: name.replace(" ", "-"),
+)
+
+# Of the types that get another name: how many take a paraphrase where there is one, and how many of the others take their
+# data set's own label. All that is left take another spelling.
+_PARAPHRASED, _LABELLED = 0.7, 0.3
+
+
+def load_paraphrases(path: Path | None) -> Paraphrases:
+    """Read a file of paraphrases; none for None.
+
+    Raises:
+        SchemaError: It is not a mapping from names to lists of names.
+    """
+    if path is None:
+        return {}
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SchemaError(f"Can't read the paraphrases {str(path)!r}: {error}") from error
+    if not isinstance(loaded, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in loaded.values()
+    ):
+        raise SchemaError(f"{path}: expected a list of names for each name, such as `born in: [place of birth]`.")
+    return {str(name): tuple(names) for name, names in loaded.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaSampler:
+    """Draws parts of a schema.
+
+    A renamed type keeps its old names as aliases, so `express` finds what a document's annotations mean in it.
+    """
+
+    config: EpisodesConfig
+    paraphrases: Paraphrases
+
+    def sample(
+        self, schema: Schema, document: Document, rng: random.Random, *, max_relation_types: int | None = None
+    ) -> Schema:
+        """A part of `schema` that mostly covers what `document` says, with other relation types as distractors."""
+        config = self.config
+        relations = self._relations(schema, document, rng, max_relation_types or config.max_relation_types)
+        entities = list(schema.entity_types)
+        rng.shuffle(entities)
+        if rng.random() >= config.description_rate:
+            relations = [relation.model_copy(update={"description": ""}) for relation in relations]
+            entities = [entity.model_copy(update={"description": ""}) for entity in entities]
+        if rng.random() >= config.type_rate:
+            entities, relations = [], [_untyped(relation) for relation in relations]
+        else:
+            used = {name for relation in relations for name in (*relation.head_types, *relation.tail_types)}
+            entities = [entity for entity in entities if entity.name in used or not used]
+        is_renamed = rng.random() < config.rename_rate
+        types = self._names(entities, rng) if is_renamed else {}
+        names = self._names(relations, rng) if is_renamed else {relation.name: relation.name for relation in relations}
+        return Schema(
+            name=schema.name,
+            entity_types=tuple(_with_name(entity, types.get(entity.name, entity.name)) for entity in entities),
+            relation_types=tuple(
+                _with_name(relation, names[relation.name]).model_copy(
+                    update={
+                        "head_types": tuple(types.get(name, name) for name in relation.head_types),
+                        "tail_types": tuple(types.get(name, name) for name in relation.tail_types),
+                        "inverse": names.get(relation.inverse or ""),
+                    }
+                )
+                for relation in relations
+            ),
+        )
+
+    def _relations(self, schema: Schema, document: Document, rng: random.Random, limit: int) -> list[RelationType]:
+        stated = {triple.relation for triple in document.triples or ()}
+        kept = [r for r in schema.relation_types if r.name in stated and rng.random() >= self.config.drop_rate]
+        others = [r for r in schema.relation_types if r.name not in stated]
+        # Log-uniform: a schema of 2 is as likely as one of 8, so most prompts stay short.
+        n_types = max(len(kept), round(math.exp(rng.uniform(0, math.log(limit)))), 1)
+        n_others = min(len(others), n_types - len(kept))
+        n_hard = round(n_others * self.config.hard_negative_rate) if kept else 0
+        others.sort(key=lambda relation: -max((confusable(relation, one) for one in kept), default=0.0))
+        hard = rng.sample(others[: 2 * n_hard], n_hard)
+        rest = [relation for relation in others if relation not in hard]
+        relations = kept + hard + rng.sample(rest, n_others - n_hard)
+        rng.shuffle(relations)
+        return relations[:limit] or [rng.choice(schema.relation_types)]
+
+    def _names(self, types: Sequence[Named], rng: random.Random) -> dict[str, str]:
+        """New names for all of the types, different from each other and from the old ones."""
+        spelling = rng.choice(_SPELLINGS)
+        taken = {one.name for one in types} | set(LITERAL_TYPES)
+        names = {}
+        for one in types:
+            paraphrases = self.paraphrases.get(one.name, ())
+            labels = [label for label in one.aliases if label.lower() != one.name]
+            if paraphrases and rng.random() < _PARAPHRASED:
+                name = rng.choice(paraphrases)
+            elif labels and rng.random() < _LABELLED:
+                name = rng.choice(labels)
+            else:
+                name = spelling(one.name)
+            names[one.name] = one.name if name in taken else name
+            taken.add(name)
+        return names
+
+
+def confusable(one: RelationType, other: RelationType) -> float:
+    """How easily two relation types are taken for each other, in [0, 2]: shared words, and shared types of the arguments.
+
+    >>> born, died = RelationType(name="place of birth"), RelationType(name="place of death")
+    >>> confusable(born, died) > confusable(born, RelationType(name="spouse"))
+    True
+    """
+    words, others = (set(re.findall(r"\w+", f"{r.name} {r.description}".lower())) for r in (one, other))
+    types, other_types = ({*r.head_types, "->", *r.tail_types} for r in (one, other))
+    return len(words & others) / len(words | others) + (len(types & other_types) - 1) / len(types | other_types)
+
+
+def express(document: Document, schema: Schema) -> list[Triple] | None:
+    """The document's triples in the words of `schema`, in text order; those that it has no relation type for are left out.
+
+    Returns:
+        None if a type that the answer would have to name is not annotated.
+    """
+    found = []
+    for triple in document.triples or ():
+        relation = schema.resolve_relation(triple.relation)
+        if relation is None:
+            continue
+        head = _with_type(triple.head, schema.head_types(relation), schema)
+        tail = _with_type(triple.tail, schema.tail_types(relation), schema)
+        if head is None or tail is None:
+            return None
+        found.append(replace(triple, head=head, relation=relation.name, tail=tail))
+    return sorted(found, key=lambda t: (t.head.start_char, t.tail.start_char, t.relation))
+
+
+def _with_type(mention: Mention, allowed: Sequence[str], schema: Schema) -> Mention | None:
+    if not allowed:
+        return replace(mention, type=None)
+    if len(allowed) == 1:
+        return replace(mention, type=allowed[0])
+    name = mention.type if mention.type in LITERAL_TYPES else schema.resolve_type(mention.type or "")
+    return replace(mention, type=name) if name in allowed else None
+
+
+def _untyped(relation: RelationType) -> RelationType:
+    return relation.model_copy(update={"head_types": (), "tail_types": ()})
+
+
+def _with_name(one: Named, name: str) -> Named:
+    """The type under `name`; its only alias is the old name, so nothing else is taken for it."""
+    return one.model_copy(update={"name": name, "aliases": () if name == one.name else (one.name,)})
