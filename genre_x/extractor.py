@@ -3,15 +3,17 @@
 Document ──► windows ──► prompt and constraint ──► Backend ──► parse ──► ground ──► merge windows ──► Extraction
 """
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from genre_x.backends import get_backend
+from genre_x.calibration import Calibration, MinScore, check_min_score, select
 from genre_x.document import Document, Extraction, Mention, Reason, Rejection, Span, Triple
 from genre_x.errors import SchemaError
 from genre_x.formats import get_format
@@ -26,11 +28,13 @@ from genre_x.interfaces import (
     Strength,
     SurfaceTriple,
 )
-from genre_x.models import DEFAULT_MODEL
+from genre_x.models import DEFAULT_MODEL, find_calibration
 from genre_x.prompting import PromptTemplate
 from genre_x.schema import LITERAL_TYPES
 from genre_x.task import DEFAULT_TASK, Task, load_task
 from genre_x.windows import SentenceSplitter, windows
+
+logger = logging.getLogger(__name__)
 
 WINDOW_TOKENS = 40
 """Length of a window: longer sentences stand alone, short ones go together. The shipped model learned from texts of mostly one
@@ -65,7 +69,8 @@ class Extractor:
         task: What to extract.
         backend: What runs the model.
         strength: How much the constraint says; `grounded` makes every head and tail a span of the text.
-        min_score: Triples with a lower score are left out.
+        min_score: Triples with a lower score are left out; `auto` takes the thresholds of the calibration.
+        calibration: Turns the model's scores into shares of right triples; None leaves them raw.
         window_tokens: Documents are read in windows of whole sentences up to this length.
         max_window_tokens: A sentence that is longer than this is cut.
         overlap_sentences: How many sentences two neighbouring windows share.
@@ -75,20 +80,21 @@ class Extractor:
     backend: Backend
     config: GenerationConfig = field(default_factory=GenerationConfig)
     strength: Strength = "grounded"
-    min_score: float = 0.0
+    min_score: MinScore = 0.0
+    calibration: Calibration | None = None
     window_tokens: int = WINDOW_TOKENS
     max_window_tokens: int = MAX_WINDOW_TOKENS
     overlap_sentences: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_score <= 1:
-            raise SchemaError(f"min_score lies in [0, 1], found {self.min_score}.")
+        check_min_score(self.min_score, calibration=self.calibration, model=self.backend.model)
         trained = self.backend.trained_template
         if trained is not None and trained != self.template.id:
             raise SchemaError(
                 f"Model {self.backend.model!r} was fine-tuned with the template {trained!r}, but task "
                 f"{self.task.schema.name!r} uses {self.template.id!r}. Name that template in the task file, or train anew."
             )
+        self._compare_with_calibration()
 
     @classmethod
     def from_task(
@@ -97,6 +103,7 @@ class Extractor:
         *,
         model: str = DEFAULT_MODEL,
         backend: str | Backend = "transformers",
+        calibration: Calibration | Literal["stored"] | None = "stored",
         **options: Any,
     ) -> "Extractor":
         """Load a task and a model.
@@ -105,14 +112,34 @@ class Extractor:
             task: A task file, the name of a shipped task, or a task.
             model: For a backend given by name: `default`, `base`, a folder, or a Hugging Face id.
             backend: A name, or a backend that is already running.
+            calibration: `stored` is the one beside the model, if it has one and the backend is given by name; None leaves
+                scores raw.
             options: The other attributes of the class.
 
         Raises:
             TaskError: The task file has faults. It is read before any model is loaded.
         """
         loaded = task if isinstance(task, Task) else load_task(task)
+        if calibration == "stored":
+            calibration = find_calibration(model) if isinstance(backend, str) else None
+        if isinstance(backend, str):  # before the seconds that loading takes
+            check_min_score(options.get("min_score", 0.0), calibration=calibration, model=model)
         running = get_backend(backend, model=model) if isinstance(backend, str) else backend
-        return cls(task=loaded, backend=running, **options)
+        return cls(task=loaded, backend=running, calibration=calibration, **options)
+
+    def _compare_with_calibration(self) -> None:
+        """Say so if scores are calibrated by what was learnt from a model that was asked in another way."""
+        if self.calibration is None:
+            return
+        different = self.calibration.mismatches(
+            model=self.backend.model,
+            template=self.template.id,
+            output_format=self.task.output_format,
+            strength=self.strength,
+            n_examples=len(self.task.examples),
+        )
+        if different:
+            logger.warning("Scores may be off: the calibration was fitted in another setting: %s.", "; ".join(different))
 
     @cached_property
     def template(self) -> PromptTemplate:
@@ -255,10 +282,10 @@ class Extractor:
                 known = triples.get(key)
                 if known is None or (triple.score or 0.0) > (known.score or 0.0):
                     triples[key] = triple
-        kept_triples = [triple for triple in triples.values() if triple.score is None or triple.score >= self.min_score]
+        # A calibration keeps the order of scores, so the best of equal triples is the best before and after it.
         return Extraction(
             document,
-            tuple(kept_triples),
+            select(triples.values(), calibration=self.calibration, min_score=self.min_score),
             tuple(rejections),
             tuple(completion.text for _, completion in read),
             self.backend.model,

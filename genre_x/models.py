@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from genre_x.calibration import CALIBRATION_FILE, Calibration
 from genre_x.errors import ModelError
 from genre_x.resources import shipped
 
@@ -104,6 +105,20 @@ def _described(folder: Path, name: str, *, base: str, adapter: Path | None) -> M
     file = folder / METADATA_FILE
     about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return ModelFiles(about.get("name", name), base, adapter, about.get("template"), about.get("output_format"))
+
+
+def find_calibration(name: str = DEFAULT_MODEL) -> Calibration | None:
+    """The calibration stored beside a model's weights or adapter, or None. No weights are fetched.
+
+    Args:
+        name: As for `find_model`; a Hugging Face id has none.
+
+    Raises:
+        DataError: The file is there and can't be read.
+    """
+    folder = shipped("adapter") if name == DEFAULT_MODEL else Path(name).expanduser()
+    file = folder / CALIBRATION_FILE
+    return Calibration.load(file) if name != BASE_MODEL and file.is_file() else None
 
 
 def load_model(files: ModelFiles, **options: Any) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:

@@ -2,7 +2,7 @@ import pytest
 
 from genre_x.document import Document, Mention, Triple
 from genre_x.schema import RelationType, Schema
-from genre_x.scoring import Counts, score, total
+from genre_x.scoring import Counts, add_up, count, score
 
 TEXT = "Ada met Bob in Rome."
 ADA, BOB, ROME = (
@@ -91,11 +91,11 @@ def test_a_document_without_annotation_is_refused():
         score([Document("d", TEXT)], [[]])
 
 
-def test_total_adds_everything_up():
-    one = score([gold(Triple(ADA, "met", BOB))], [[Triple(ADA, "met", BOB)]])
-    two = score([gold(Triple(ADA, "met", BOB))], [[]], n_rejections=[1])
-    both = total([one, two])
+def test_adding_up_single_documents_is_the_score_of_all():
+    document, triple = gold(Triple(ADA, "met", BOB)), Triple(ADA, "met", BOB)
+    both = add_up([count(document, [triple]), count(document, [], n_rejections=1)])
     assert both.strict == Counts(tp=1, fn=1)
     assert both.strict_with_rejections == Counts(tp=1, fp=1, fn=1)
     assert both.per_relation["met"] == Counts(tp=1, fn=1)
     assert both.n_documents == 2
+    assert both == score([document, document], [[triple], []], n_rejections=[0, 1])

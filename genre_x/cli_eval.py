@@ -1,0 +1,343 @@
+"""The commands that measure: `genre-x eval`, `score`, `calibrate`."""
+
+import hashlib
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genre_x.calibration import Calibration, MinScore, check_min_score
+from genre_x.document import Document
+from genre_x.errors import DataError
+from genre_x.interfaces import GenerationConfig
+from genre_x.predictions import Prediction, ProtocolName, ShotsInfo, finished, read_predictions, writer
+from genre_x.result_table import calibration_table, result_tables
+from genre_x.task import Task, load_task
+from genre_x.terminal import (
+    BackendOption,
+    BatchOption,
+    ConstraintOption,
+    ConstraintStrength,
+    MinScoreOption,
+    ModelOption,
+    errors,
+    min_score_of,
+    progress,
+    quiet,
+    stdout,
+)
+
+if TYPE_CHECKING:
+    from genre_x.datasets import AnnotatedSet
+    from genre_x.evaluation import Evaluation, Source
+
+STORED, NO_CALIBRATION = "stored", "none"
+
+
+class ProtocolOption(StrEnum):
+    """The values of `predictions.ProtocolName`, for the option parser."""
+
+    SUPERVISED = "supervised"
+    TRANSFER = "transfer"
+    ZERO_SHOT = "zero-shot"
+    FEW_SHOT = "few-shot"
+
+    @property
+    def protocol(self) -> ProtocolName:
+        names: dict[str, ProtocolName] = {
+            "supervised": "supervised",
+            "transfer": "transfer",
+            "zero-shot": "zero-shot",
+            "few-shot": "few-shot",
+        }
+        return names[self.value]
+
+
+class MethodOption(StrEnum):
+    """The values of `calibration.Method`, for the option parser."""
+
+    ISOTONIC = "isotonic"
+    TEMPERATURE = "temperature"
+
+
+OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Write the result file here.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("eval")(evaluate)
+    app.command("score")(score)
+    app.command("calibrate")(calibrate)
+
+
+def evaluate(
+    context: typer.Context,
+    datasets: Annotated[
+        list[Path], typer.Argument(help="Folders of data sets in the common form, or .jsonl files of sentences.")
+    ],
+    split: Annotated[list[str] | None, typer.Option(help="Split of the data sets, `test` if not given; repeatable.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", "-t", help="Task whose schema replaces the data set's own; needed for sentences."),
+    ] = None,
+    model: ModelOption = "default",
+    backend: BackendOption = "transformers",
+    out: OutOption = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Write what is predicted to this JSONL file, as it comes.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on behind what is in --predictions already.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many documents.")] = None,
+    protocol: Annotated[
+        ProtocolOption | None, typer.Option(help="What the model has seen of these data; stored with the result.")
+    ] = None,
+    unseen: Annotated[int | None, typer.Option(min=1, help="Zero-shot: draw so many relations, ask for these only.")] = None,
+    relations_file: Annotated[
+        Path | None, typer.Option("--relations-file", help="YAML list of the relations to ask for, or to draw --unseen from.")
+    ] = None,
+    shots: Annotated[int, typer.Option(min=0, help="Few-shot examples to draw from --shots-split.")] = 0,
+    per_relation: Annotated[bool, typer.Option("--per-relation", help="So many --shots for each relation.")] = False,
+    shots_split: Annotated[str, typer.Option("--shots-split", help="Split of the data sets to draw --shots from.")] = "train",
+    shots_from: Annotated[
+        Path | None, typer.Option("--shots-from", help="Draw --shots from this data set or file instead.")
+    ] = None,
+    few_shot: Annotated[bool, typer.Option("--few-shot", help="Show the examples of the task in the prompt.")] = False,
+    given_entities: Annotated[bool, typer.Option("--given-entities", help="Choose among the gold mentions.")] = False,
+    constraint: ConstraintOption = ConstraintStrength.GROUNDED,
+    output_format: Annotated[str, typer.Option("--output-format", help="Output format the model writes.")] = "rows",
+    template: Annotated[str, typer.Option(help="Prompt template.")] = "re.v1",
+    calibration: Annotated[
+        str, typer.Option(help="`stored` (that of the model, if it has one), `none`, or a calibration file.")
+    ] = STORED,
+    min_score: MinScoreOption = "0",
+    batch_size: BatchOption = 32,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of one answer.")] = 256,
+    seed: Annotated[int, typer.Option(help="For drawing and resampling; stored with the result.")] = 0,
+) -> None:
+    """Score a model on data sets."""
+    with errors(debug=context.obj):
+        least = min_score_of(min_score)
+        _check_options(predictions, resume=resume, shots=shots, few_shot=few_shot, protocol=protocol)
+        loaded_task = load_task(task) if task else None
+        sets, sources = _load(datasets, split or ["test"], task, loaded_task)
+        if unseen is not None or relations_file is not None:
+            sets = [_unseen(one, unseen, relations_file, seed) for one in sets]
+        examples: list[tuple[Document, ...]] = []
+        info = None
+        if few_shot and loaded_task:
+            examples = [loaded_task.examples] * len(sets)
+        elif shots:
+            pools, origins = _load([shots_from] if shots_from else datasets, [shots_split], task, loaded_task)
+            examples = _draw(sets, pools, shots, per_relation=per_relation, seed=seed)
+            info = _shots_info(origins, shots, per_relation=per_relation, examples=examples)
+        fitted = _calibration(calibration, model)
+        check_min_score(least, calibration=fitted, model=model)
+        quiet()
+        from genre_x.backends import get_backend
+        from genre_x.evaluation import Evaluation
+
+        evaluation = Evaluation(
+            sets=sets,
+            backend=get_backend(backend, model=model),
+            template=template,
+            output_format=output_format,
+            examples=examples,
+            strength=constraint.strength,
+            given_entities=given_entities,
+            config=GenerationConfig(max_new_tokens=max_new_tokens, seed=seed),
+            batch_size=batch_size,
+            limit=limit,
+            sources=sources,
+            task=task,
+            protocol=protocol.protocol if protocol else _implied_protocol(unseen, relations_file, examples),
+            shots=info,
+        )
+        _report(evaluation, _predict(evaluation, predictions, resume=resume), fitted, least, out)
+
+
+def score(
+    context: typer.Context,
+    predictions: Annotated[Path, typer.Argument(help="File that `genre-x eval --predictions` wrote.")],
+    out: OutOption = None,
+    calibration: Annotated[str, typer.Option(help="`none`, or a calibration file.")] = NO_CALIBRATION,
+    min_score: MinScoreOption = "0",
+) -> None:
+    """Compute a result again from predictions; no model is loaded."""
+    with errors(debug=context.obj):
+        from genre_x.assessment import assess
+
+        run, found = read_predictions(predictions)
+        if len(found) < run.n_documents:
+            raise DataError(
+                f"{predictions} has {len(found)} of {run.n_documents} documents. Finish it with `genre-x eval --resume`."
+            )
+        fitted = None if calibration == NO_CALIBRATION else Calibration.load(calibration)
+        _show(assess(run, found, calibration=fitted, min_score=min_score_of(min_score)), out)
+
+
+def calibrate(
+    context: typer.Context,
+    predictions: Annotated[list[Path], typer.Argument(help="Files that `genre-x eval --predictions` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="MODEL_FOLDER/calibration.json, where the model finds it.")],
+    method: Annotated[MethodOption, typer.Option(help="How scores are mapped.")] = MethodOption.ISOTONIC,
+    min_support: Annotated[
+        int, typer.Option(min=1, help="Gold triples that a relation needs for a threshold of its own.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(help="For dealing documents into parts for the cross-validated error.")] = 0,
+) -> None:
+    """Fit a calibration and thresholds to predictions for development data."""
+    with errors(debug=context.obj):
+        from genre_x.evaluation import environment
+        from genre_x.fitting import fit
+
+        fitted = fit(
+            [read_predictions(path) for path in predictions],
+            method="isotonic" if method is MethodOption.ISOTONIC else "temperature",
+            min_support=min_support,
+            seed=seed,
+            **environment(),
+        )
+        fitted.save(out)
+        stdout.print(calibration_table(fitted))
+
+
+def _check_options(
+    predictions: Path | None, *, resume: bool, shots: int, few_shot: bool, protocol: ProtocolOption | None
+) -> None:
+    """Refuse options that contradict each other, before anything is read."""
+    if resume and predictions is None:
+        raise typer.BadParameter("needs --predictions: the file to go on with.", param_hint="--resume")
+    if predictions is not None and predictions.exists() and not resume:
+        raise DataError(f"{predictions} is there already. Add --resume to go on with it, or name another file.")
+    if shots and few_shot:
+        raise typer.BadParameter("--shots and --few-shot both name the examples; give one of them.", param_hint="--shots")
+    if (shots or few_shot) and protocol is ProtocolOption.ZERO_SHOT:
+        raise typer.BadParameter("a prompt with examples is not zero-shot.", param_hint="--protocol")
+
+
+def _load(
+    datasets: Sequence[Path], splits: Sequence[str], task: str | None, loaded_task: Task | None
+) -> tuple[list["AnnotatedSet"], list["Source"]]:
+    """All sets of all data sets and splits, and where each comes from."""
+    from genre_x.datasets import load_dataset, load_sentences, split_file
+    from genre_x.evaluation import Source
+
+    sets: list[AnnotatedSet] = []
+    sources: list[Source] = []
+    for dataset in datasets:
+        if dataset.suffix == ".jsonl":
+            if task is None:
+                raise typer.BadParameter("sentences need --task: the task they were written for.", param_hint="--task")
+            sets.append(load_sentences(dataset, task))
+            sources.append(Source(dataset.name, None, _sha256(dataset)))
+            continue
+        for split in splits:
+            found = load_dataset(dataset, split, task=loaded_task)
+            sets += found
+            sources += [Source(dataset.resolve().name, split, _sha256(split_file(dataset, split)))] * len(found)
+    return sets, sources
+
+
+def _unseen(one: "AnnotatedSet", n_unseen: int | None, relations_file: Path | None, seed: int) -> "AnnotatedSet":
+    from genre_x.protocols import load_relation_names, restrict, unseen_relations
+
+    candidates = None if relations_file is None else load_relation_names(relations_file)
+    return restrict(one, unseen_relations(one, n_unseen=n_unseen, candidates=candidates, seed=seed))
+
+
+def _draw(
+    sets: Sequence["AnnotatedSet"], pools: Sequence["AnnotatedSet"], k: int, *, per_relation: bool, seed: int
+) -> list[tuple[Document, ...]]:
+    """Few-shot examples for each set, drawn from the pool of the same name, or from the only one."""
+    from genre_x.protocols import draw_shots, restrict
+
+    tested = {document.text for one in sets for document in one.documents}
+    examples = []
+    for one in sets:
+        pool = pools[0] if len(pools) == 1 else next((pool for pool in pools if pool.name == one.name), None)
+        if pool is None:
+            raise DataError(f"No examples for {one.name!r}: there are {', '.join(repr(pool.name) for pool in pools)}.")
+        relations = {relation.name for relation in one.schema.relation_types}
+        if not {relation.name for relation in pool.schema.relation_types} <= relations:
+            pool = restrict(pool, relations)
+        examples.append(draw_shots(pool, k, per_relation=per_relation, seed=seed, without=tested))
+    return examples
+
+
+def _shots_info(
+    origins: Sequence["Source"], k: int, *, per_relation: bool, examples: Sequence[Sequence[Document]]
+) -> ShotsInfo:
+    return ShotsInfo(
+        dataset=", ".join(dict.fromkeys(one.dataset for one in origins)),
+        split=", ".join(dict.fromkeys(one.split for one in origins if one.split)) or None,
+        k=k,
+        per_relation=per_relation,
+        ids=tuple(tuple(document.id for document in drawn) for drawn in examples),
+    )
+
+
+def _implied_protocol(
+    unseen: int | None, relations_file: Path | None, examples: Sequence[Sequence[Document]]
+) -> ProtocolName | None:
+    if any(examples):
+        return "few-shot"
+    return "zero-shot" if unseen is not None or relations_file is not None else None
+
+
+def _calibration(option: str, model: str) -> Calibration | None:
+    if option == NO_CALIBRATION:
+        return None
+    if option != STORED:
+        return Calibration.load(option)
+    from genre_x.models import find_calibration
+
+    return find_calibration(model)
+
+
+def _predict(evaluation: "Evaluation", path: Path | None, *, resume: bool) -> list[Prediction]:
+    """All predictions, those of an earlier run first; written as they come if there is a file for them."""
+    with progress() as bar:
+
+        def tracked(documents: Any, n: int) -> Any:
+            return bar.track(documents, total=n, description="documents")
+
+        if path is None:
+            return list(evaluation.predict(progress=tracked))
+        done = finished(path, evaluation.run, (document for _, document in evaluation.documents)) if resume else []
+        found = list(done)
+        with writer(path, evaluation.run, done) as write:
+            for prediction in evaluation.predict(skip=len(done), progress=tracked):
+                write(prediction)
+                found.append(prediction)
+        return found
+
+
+def _report(
+    evaluation: "Evaluation",
+    predictions: Sequence[Prediction],
+    calibration: Calibration | None,
+    min_score: MinScore,
+    out: Path | None,
+) -> None:
+    from genre_x.assessment import assess
+
+    _show(assess(evaluation.run, predictions, calibration=calibration, min_score=min_score), out)
+
+
+def _show(result: dict[str, Any], out: Path | None) -> None:
+    from genre_x.evaluation import write_result
+
+    if out is not None:
+        write_result(result, out)
+    for part in result_tables(result):
+        if isinstance(part, str):
+            typer.echo(part)
+        else:
+            stdout.print(part)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

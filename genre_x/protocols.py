@@ -1,0 +1,144 @@
+"""What a model is tested on and what it is shown: unseen relations, and few-shot examples drawn from annotated data.
+
+*Zero-shot* as in RelationPrompt (Chia et al. 2022, https://aclanthology.org/2022.findings-acl.5): m relation types are drawn,
+the model is asked for these only, and only documents whose relations are all among them are read.
+"""
+
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from genre_x.datasets import AnnotatedSet
+from genre_x.document import Document
+from genre_x.errors import DataError, UnknownNameError
+from genre_x.schema import Schema
+
+
+def load_relation_names(path: str | Path) -> tuple[str, ...]:
+    """Read a YAML list of relation names.
+
+    Raises:
+        DataError: The file can't be read, or holds something else.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"Can't read the relation names in {str(path)!r}: {error}") from error
+    if not isinstance(content, list) or not content or not all(isinstance(name, str) for name in content):
+        raise DataError(f"{path}: expected a YAML list of relation names, such as `- founded by`.")
+    return tuple(content)
+
+
+def unseen_relations(
+    one: AnnotatedSet, *, n_unseen: int | None = None, candidates: Sequence[str] | None = None, seed: int = 0
+) -> tuple[str, ...]:
+    """Choose the relations of a zero-shot test.
+
+    Args:
+        one: The data.
+        n_unseen: How many to draw; None takes all candidates.
+        candidates: Names or aliases to draw from; None means all relations that occur in the documents.
+        seed: For drawing. The same set, candidates and seed give the same relations.
+
+    Returns:
+        Their names in the schema, sorted.
+
+    Raises:
+        UnknownNameError: A candidate is not in the schema.
+        DataError: There are fewer candidates than are to be drawn.
+    """
+    if candidates is None:
+        names = sorted({triple.relation for document in one.documents for triple in document.triples or ()})
+    else:
+        names = []
+        for label in sorted(set(candidates)):
+            relation = one.schema.resolve_relation(label)
+            if relation is None:
+                raise UnknownNameError("relation", label, (known.name for known in one.schema.relation_types))
+            names.append(relation.name)
+        names = sorted(set(names))
+    if n_unseen is None:
+        return tuple(names)
+    if not 0 < n_unseen <= len(names):
+        raise DataError(f"Can't draw {n_unseen} relations of {one.name!r}: there are {len(names)} to draw from.")
+    return tuple(sorted(random.Random(seed).sample(names, n_unseen)))
+
+
+def restrict(one: AnnotatedSet, relations: Collection[str]) -> AnnotatedSet:
+    """The set with these relations only.
+
+    Kept are documents with at least one gold triple whose relations are all among `relations`. A document with gold triples
+    that no span stands for is left out, since nobody knows their relations.
+
+    Args:
+        one: The data.
+        relations: Names in its schema.
+
+    Raises:
+        DataError: No document is left.
+    """
+    wanted = set(relations)
+    documents = tuple(
+        document
+        for document in one.documents
+        if document.triples
+        and document.id not in one.unanchored
+        and all(triple.relation in wanted for triple in document.triples)
+    )
+    if not documents:
+        raise DataError(f"{one.name!r} has no document whose relations are all among: {', '.join(sorted(wanted))}.")
+    return replace(one, schema=_restricted_schema(one.schema, wanted), documents=documents, unanchored={})
+
+
+def _restricted_schema(schema: Schema, wanted: Collection[str]) -> Schema:
+    relation_types = tuple(
+        relation if relation.inverse in wanted else relation.model_copy(update={"inverse": None})
+        for relation in schema.relation_types
+        if relation.name in wanted
+    )
+    return Schema(name=schema.name, relation_types=relation_types, entity_types=schema.entity_types)
+
+
+def draw_shots(
+    pool: AnnotatedSet, k: int, *, per_relation: bool = False, seed: int = 0, without: Collection[str] = ()
+) -> tuple[Document, ...]:
+    """Draw few-shot examples.
+
+    Args:
+        pool: Data to draw from; documents with gold triples that no span stands for are left out, since they would teach a
+            model to miss what is stated.
+        k: How many documents.
+        per_relation: At least so many documents for each relation of the schema, instead of altogether; a document counts for
+            all relations it states.
+        seed: For drawing.
+        without: Texts that must not be drawn: those the model is tested on.
+
+    Raises:
+        DataError: There are not enough documents.
+    """
+    banned = set(without)
+    documents = [document for document in pool.documents if document.text not in banned and document.id not in pool.unanchored]
+    rng = random.Random(seed)
+    rng.shuffle(documents)
+    if not per_relation:
+        if len(documents) < k:
+            raise DataError(f"Can't draw {k} examples from {pool.name!r}: it has {len(documents)} other documents.")
+        return tuple(documents[:k])
+    drawn: list[Document] = []
+    for relation in pool.schema.relation_types:
+        missing = k - sum(_states(document, relation.name) for document in drawn)
+        more = [document for document in documents if _states(document, relation.name) and document not in drawn]
+        if missing > len(more):
+            raise DataError(
+                f"Can't draw {k} examples of {relation.name!r} from {pool.name!r}: it has {k - missing + len(more)} of them."
+            )
+        drawn += more[: max(0, missing)]
+    rng.shuffle(drawn)
+    return tuple(drawn)
+
+
+def _states(document: Document, relation: str) -> bool:
+    return any(triple.relation == relation for triple in document.triples or ())
