@@ -1,17 +1,29 @@
-"""Annotated data: the common JSONL form of relation data sets, and sentences written for a task file."""
+"""Annotated data: the common JSONL form of relation data sets, and sentences written for a task file.
 
-import gzip
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+Other formats are read by `genre_x.readers`, which ends in `annotated_set` here, too.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BaseModel, StrictInt, StringConstraints
+
+from genre_x.described import Described, LabelNote, described_schema, ontology_schema
 from genre_x.document import Document, Mention, Triple
-from genre_x.errors import DataError, SchemaError
-from genre_x.schema import EntityType, RelationType, Schema
+from genre_x.errors import DataError
+from genre_x.records import BadRecords, SourceRecord, parse_object, read_json, read_lines, validated
+from genre_x.schema import Schema
 from genre_x.task import Task, ground_rows, load_task
+from genre_x.translation import Translator
+
+logger = logging.getLogger(__name__)
+
+INSTRUCTION = "Extract the relations that the text states."
+"""First sentence of the prompt, for data that come without a task."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +33,14 @@ class AnnotatedSet:
     Attributes:
         documents: All with `triples` set; their relations and types are in `schema`.
         instruction: First sentence of the prompt.
-        unanchored: For document ids, how many more gold triples there are whose strings do not stand in the text. An
-            evaluation counts them as missed; training leaves such documents out.
+        unanchored: For document ids, how many more gold triples there are that no two spans of the text stand for: a string
+            is not in the text, or head and tail are the same span. An evaluation counts them as missed; training leaves
+            such documents out.
+        n_bad: Number of records that could not be read and were left out, which happens only when it is asked for. Where
+            one file holds several sets, the first one has the number of all.
+        faults: What was wrong in them, one line per fault, with its place.
+        left_out: What was left out of good records, and how often: repeats of the same triple or mention, and mentions
+            with a label that the task does not know, as long as no relation needs them.
     """
 
     name: str
@@ -30,17 +48,9 @@ class AnnotatedSet:
     documents: tuple[Document, ...]
     instruction: str
     unanchored: Mapping[str, int] = field(default_factory=dict)
-
-
-def natural_name(label: str) -> str:
-    """A data set's label as words a language model knows.
-
-    >>> [natural_name(label) for label in ("OrgBased_In", "USED-FOR", "/location/location/contains", "Adverse-Effect")]
-    ['org based in', 'used for', 'contains', 'adverse effect']
-    """
-    words = label.rstrip("/").rpartition("/")[2] if label.startswith("/") else label
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words)
-    return re.sub(r"[_\-\s]+", " ", words).strip().lower()
+    n_bad: int = 0
+    faults: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def split_file(folder: Path, split: str) -> Path:
@@ -56,27 +66,7 @@ def split_file(folder: Path, split: str) -> Path:
     raise DataError(f"{folder} has no split {split!r}. It has: {', '.join(there) or 'no .jsonl file'}.")
 
 
-def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line numbers and records of a JSONL file, compressed or not.
-
-    Raises:
-        DataError: A line is no JSON object.
-    """
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}, line {number}: not valid JSON: {error}") from error
-            if not isinstance(record, dict):
-                raise DataError(f"{path}, line {number}: expected a JSON object, found {type(record).__name__}.")
-            yield number, record
-
-
-def load_dataset(folder: str | Path, split: str, *, task: Task | None = None) -> list[AnnotatedSet]:
+def load_dataset(folder: str | Path, split: str, *, task: Task | None = None, skip_bad: bool = False) -> list[AnnotatedSet]:
     """Read one split of a data set in the common form.
 
     Args:
@@ -84,159 +74,159 @@ def load_dataset(folder: str | Path, split: str, *, task: Task | None = None) ->
             ontology becomes a set of its own, with its own schema.
         split: Name of the split.
         task: Its schema instead of the data set's; the data set's labels are found among its names and aliases.
+        skip_bad: Leave bad records out and count them, instead of raising.
 
     Raises:
-        DataError: A file is missing, a record can't be read, or a label is neither a name nor an alias of the task.
+        DataError: A file is missing, or a record can't be read or has a label that is neither a name nor an alias of the
+            task. The error lists the faults of all records.
     """
     folder = Path(folder)
     try:
-        described = json.loads((folder / "schema.json").read_text(encoding="utf-8"))
+        described = validated(Described, read_json(folder / "schema.json"))
         file = folder / "ontologies.json"
-        ontologies = json.loads(file.read_text(encoding="utf-8")) if file.is_file() and task is None else None
-    except (OSError, json.JSONDecodeError) as error:
+        ontologies = read_json(file) if file.is_file() and task is None else None
+    except DataError as error:
         raise DataError(f"{folder} is no data set in the common form: {error}") from error
     path = split_file(folder, split)
-    if ontologies is None:
-        schema = task.schema if task else _described_schema(folder.name, described)
-        groups = {folder.name: (schema, list(read_records(path)))}
-    else:
-        by_ontology: dict[str, list[tuple[int, dict[str, Any]]]] = {name: [] for name in ontologies}
-        for number, record in read_records(path):
-            by_ontology[record["meta"]["ontology"]].append((number, record))
-        groups = {
-            f"{folder.name}/{name}": (_ontology_schema(name, ontologies[name], described, records), records)
-            for name, records in by_ontology.items()
-        }
-    instruction = task.instruction if task else "Extract the relations that the text states."
-    return [_annotated_set(name, schema, records, instruction, path) for name, (schema, records) in groups.items() if records]
+    bad = BadRecords(str(path))
+    groups: dict[str, list[SourceRecord]] = {name: [] for name in ontologies or ()}
+    for place, line in read_lines(path):
+        with bad.record(place):
+            record = validated(_Record, parse_object(line))
+            if ontologies is not None and record.meta.get("ontology") not in ontologies:
+                known = ", ".join(ontologies)
+                raise DataError(f"ontology {record.meta.get('ontology')!r} is not in ontologies.json. It has: {known:.300}")
+            group = folder.name if ontologies is None else str(record.meta["ontology"])
+            groups.setdefault(group, []).append(_source_record(place, record))
+    sets = []
+    for group, records in groups.items():
+        if ontologies is None:
+            name, schema = group, task.schema if task else described_schema(folder.name, described)
+        else:
+            used = [triple.relation for record in records for triple in record.document.triples or ()]
+            name, schema = f"{folder.name}/{group}", ontology_schema(group, ontologies[group], described, used)
+        if records:
+            sets.append(annotated_set(name, schema, records, bad, instruction=task.instruction if task else INSTRUCTION))
+    return settled(sets, bad, skip_bad=skip_bad)
 
 
-def load_sentences(path: str | Path, task: str | Path) -> AnnotatedSet:
+def load_sentences(path: str | Path, task: str | Path | Task, *, skip_bad: bool = False) -> AnnotatedSet:
     """Read sentences written for a task: one `{"text": …, "triples": [[head, relation, tail], …]}` a line.
 
+    Args:
+        path: A JSONL file.
+        task: A task, its file or its name.
+        skip_bad: Leave bad records out and count them, instead of raising.
+
     Raises:
-        DataError: A record can't be read; the message names the line.
+        DataError: A record can't be read; the error names the lines of all that can't.
     """
-    path, loaded = Path(path), load_task(task)
-    documents = []
-    for number, record in read_records(path):
-        place = f"{path}, line {number}"
-        try:
-            text, rows = record["text"], record["triples"]
-        except KeyError as error:
-            raise DataError(f"{place}: the key {error} is missing.") from error
-        triples, faults = ground_rows(text, rows, loaded.schema)
-        if faults:
-            raise DataError(f"{place}: {'; '.join(faults)}")
-        documents.append(Document(f"{path.stem}-{number}", text, triples=tuple(triples), language=loaded.language))
-    return AnnotatedSet(path.stem, loaded.schema, tuple(documents), loaded.instruction)
+    path, loaded = Path(path), task if isinstance(task, Task) else load_task(task)
+    bad = BadRecords(str(path))
+    records = []
+    for place, line in read_lines(path):
+        with bad.record(place):
+            sentence = validated(_Sentence, parse_object(line))
+            triples, faults = ground_rows(sentence.text, sentence.triples, loaded.schema)
+            if faults:
+                raise DataError("; ".join(faults), faults=faults)
+            number = place.rpartition(" ")[2]
+            document = Document(f"{path.stem}-{number}", sentence.text, triples=tuple(triples), language=loaded.language)
+            records.append(SourceRecord(place, document))
+    one = AnnotatedSet(path.stem, loaded.schema, tuple(record.document for record in records), loaded.instruction)
+    return settled([one], bad, skip_bad=skip_bad)[0]
 
 
-def _described_schema(name: str, described: Mapping[str, Any]) -> Schema:
-    entity_types = [
-        EntityType(name=natural_name(label), description=description or "", aliases=(label,))
-        for label, description in described.get("entity_labels", {}).items()
-    ]
-    names = _natural_names(described["relation_labels"])
-    relation_types = [
-        RelationType(
-            name=names[label],
-            description="" if about.get("templated") else about.get("description") or "",
-            head_types=tuple(map(natural_name, about.get("head_types", ()))),
-            tail_types=tuple(map(natural_name, about.get("tail_types", ()))),
-            symmetric=bool(about.get("symmetric")),
-            aliases=(label,),
-        )
-        for label, about in described["relation_labels"].items()
-    ]
-    return Schema(name=name, entity_types=tuple(entity_types), relation_types=tuple(relation_types))
-
-
-def _natural_names(labels: Sequence[str]) -> dict[str, str]:
-    """Natural names, but the label itself where two labels would get the same name."""
-    natural = {label: natural_name(label) for label in labels}
-    taken = list(natural.values())
-    return {label: name if taken.count(name) == 1 else label.strip() for label, name in natural.items()}
-
-
-def _ontology_schema(
+def annotated_set(
     name: str,
-    ontology: Mapping[str, Any],
-    described: Mapping[str, Any],
-    records: Sequence[tuple[int, dict[str, Any]]],
-) -> Schema:
-    """Schema of one ontology: concepts become entity types, a relation without range becomes an attribute.
-
-    Relations that only the records use are added, with a head of any type.
-    """
-    used = {item["label"].strip(): {"domain": None, "range": None} for _, record in records for item in record["relations"]}
-    relations = used | {relation["label"].strip(): relation for relation in ontology["relations"]}
-    concepts = {concept for relation in relations.values() for concept in (relation["domain"], relation["range"]) if concept}
-    relation_types = []
-    for label, relation in relations.items():
-        about = described["relation_labels"].get(label, {})
-        is_date = re.search(r"date|time|inception|year", label, re.IGNORECASE)
-        tail = relation["range"] or ("date" if is_date else "text")
-        relation_types.append(
-            RelationType(
-                name=natural_name(label),
-                description="" if about.get("templated") else about.get("description") or "",
-                head_types=(relation["domain"],) if relation["domain"] else (),
-                tail_types=("date" if tail in ("date", "time") else tail,),
-                aliases=(label,),
-            )
-        )
-    reserved = {"text", "number", "date", "time"}
-    entity_types = tuple(EntityType(name=concept) for concept in sorted(concepts - reserved))
-    return Schema(name=name, entity_types=entity_types, relation_types=tuple(relation_types))
-
-
-def _annotated_set(
-    name: str, schema: Schema, records: Sequence[tuple[int, dict[str, Any]]], instruction: str, path: Path
+    schema: Schema,
+    records: Iterable[SourceRecord],
+    bad: BadRecords,
+    *,
+    instruction: str = INSTRUCTION,
+    notes: Mapping[str, LabelNote] | None = None,
 ) -> AnnotatedSet:
+    """Bring records with a source's own labels under a schema.
+
+    Args:
+        name: Of the set.
+        schema: Labels are found among its names and aliases.
+        records: Of the source; an id that was there before gets a number, so that ids are unique.
+        bad: Gets the records with a label that the schema does not know.
+        instruction: First sentence of the prompt.
+        notes: Names that the source has for its relation labels; they are looked up, too.
+    """
+    translator = Translator(schema, notes or {})
     documents: list[Document] = []
     unanchored: dict[str, int] = {}
-    for number, record in records:
-        try:
-            document, missing = _document(record, schema)
-        except (KeyError, IndexError, TypeError, SchemaError) as error:
-            raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
-        documents.append(document)
-        if missing:
-            unanchored[document.id] = missing
-    return AnnotatedSet(name, schema, tuple(documents), instruction, unanchored)
+    seen: Counter[str] = Counter()
+    for record in records:
+        with bad.record(record.place):
+            document, n_self = translator.translate(record.document)
+            seen[document.id] += 1
+            if (number := seen[document.id]) > 1:
+                document = replace(document, id=f"{document.id}#{number}")
+            documents.append(document)
+            if n_missing := record.n_unanchored + n_self:
+                unanchored[document.id] = n_missing
+    left_out = dict(translator.left_out)
+    if left_out:
+        logger.info("%s: left out %s.", bad.source, ", ".join(f"{count} {what}" for what, count in left_out.items()))
+    return AnnotatedSet(name, schema, tuple(documents), instruction, unanchored, left_out=left_out)
 
 
-def _document(record: Mapping[str, Any], schema: Schema) -> tuple[Document, int]:
-    """A record in the common form as a document, and how many of its gold triples do not stand in the text."""
-    text = record["text"]
-    mentions = []
-    for entity in record["entities"]:
-        start, end, label = entity["start"], entity["end"], entity["label"]
-        type_name = schema.resolve_type(label) if label is not None else None
-        mentions.append(Mention(start, end, text[start:end], type_name))
-    triples: dict[tuple[Any, ...], Triple] = {}
-    for item in record["relations"]:
-        relation = schema.resolve_relation(item["label"].strip())
-        if relation is None:
-            known = ", ".join(relation.name for relation in schema.relation_types)
-            raise SchemaError(f"relation label {item['label']!r} is neither a name nor an alias. Known: {known:.300}")
-        head, tail = mentions[item["head"]], mentions[item["tail"]]
-        head = _with_implied_type(head, schema.head_types(relation))
-        tail = _with_implied_type(tail, schema.tail_types(relation))
-        triples.setdefault((head.span, relation.name, tail.span), Triple(head, relation.name, tail))
-    n_gold = len(record.get("triples", record["relations"]))
-    document = Document(
-        record["id"], text, tuple(mentions), tuple(sorted(triples.values(), key=_text_order)), record.get("lang")
-    )
-    return document, max(0, n_gold - len(record["relations"]))
+def settled(sets: Sequence[AnnotatedSet], bad: BadRecords, *, skip_bad: bool) -> list[AnnotatedSet]:
+    """The sets of a source that have documents, with what was bad in it.
+
+    Raises:
+        DataError: There are bad records and `skip_bad` is False, or there is no good one.
+    """
+    bad.settle(sum(len(one.documents) for one in sets), skip_bad=skip_bad)
+    first, *others = (one for one in sets if one.documents)
+    return [replace(first, n_bad=bad.n_bad, faults=tuple(bad.faults)), *others]
 
 
-def _with_implied_type(mention: Mention, types: tuple[str, ...]) -> Mention:
-    if mention.type is None and len(types) == 1:
-        return Mention(mention.start_char, mention.end_char, mention.text, types[0])
-    return mention
+class _Entity(BaseModel):
+    start: StrictInt
+    end: StrictInt
+    label: str | None
 
 
-def _text_order(triple: Triple) -> tuple[int, int, str]:
-    return triple.head.start_char, triple.tail.start_char, triple.relation
+class _Relation(BaseModel):
+    label: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    head: StrictInt
+    tail: StrictInt
+
+
+class _Record(BaseModel):
+    """A record in the common form; it may have more keys."""
+
+    id: str
+    text: str
+    entities: list[_Entity]
+    relations: list[_Relation]
+    lang: str | None = None
+    triples: list[Any] | None = None
+    n_unanchored: StrictInt = 0
+    meta: dict[str, Any] = {}
+
+
+class _Sentence(BaseModel):
+    text: str
+    triples: list[list[str]]
+
+
+def _source_record(place: str, record: _Record) -> SourceRecord:
+    mentions = [Mention(one.start, one.end, record.text[one.start : one.end], one.label) for one in record.entities]
+    faults = [
+        f"relations[{index}]: the {role} is entity {number}, but there are {len(mentions)} entities"
+        for index, relation in enumerate(record.relations)
+        for role, number in (("head", relation.head), ("tail", relation.tail))
+        if not 0 <= number < len(mentions)
+    ]
+    if faults:
+        raise DataError("; ".join(faults), faults=faults)
+    triples = tuple(Triple(mentions[one.head], one.label, mentions[one.tail]) for one in record.relations)
+    n_gold = len(record.relations) if record.triples is None else len(record.triples)
+    document = Document(record.id, record.text, tuple(mentions), triples, record.lang)
+    return SourceRecord(place, document, max(record.n_unanchored, n_gold - len(record.relations), 0))

@@ -46,7 +46,15 @@ class UnknownNameError(GenreXError, LookupError):
 
 
 class DataError(GenreXError, ValueError):
-    """A data file with a record that can't be read; the message names file and line."""
+    """A data file with records that can't be read; the message names file and line.
+
+    Attributes:
+        faults: One line per fault; empty when the file as a whole can't be read.
+    """
+
+    def __init__(self, message: str, *, faults: Iterable[str] = ()) -> None:
+        self.faults = tuple(faults)
+        super().__init__(message)
 
 
 class ModelError(GenreXError, RuntimeError):

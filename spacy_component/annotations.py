@@ -12,18 +12,18 @@ span group with `attrs` survives `to_bytes`, `DocBin`, `to_disk` and worker proc
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from spacy.tokens import Doc, SpanGroup
 from spacy.tokens import Span as DocSpan
 
-from genre_x.document import Document, Extraction, Mention, Reason, Rejection, Span, Triple
+from genre_x.document import Extraction, Mention, Reason, Rejection, Span, Triple
 from genre_x.errors import SchemaError
+from genre_x.relation_attrs import FORMAT, from_attrs, to_attrs
 
 SPANS_KEY = "relations"
 EXTENSION = "relations"
-FORMAT = "genre_x.relations.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +73,10 @@ def set_extraction(doc: Doc, extraction: Extraction, *, spans_key: str = SPANS_K
     touched = {mention: _touched(doc, mention) for mention in extraction.mentions}
     kept = [triple for triple in extraction.triples if touched[triple.head] and touched[triple.tail]]
     lost = [triple for triple in extraction.triples if not (touched[triple.head] and touched[triple.tail])]
-    mentions = [mention for mention in extraction.mentions if touched[mention]]
-    index = {mention: position for position, mention in enumerate(mentions)}
     rejections = (*extraction.rejections, *(Rejection(Reason.UNGROUNDED, row(triple)) for triple in lost))
+    stored = replace(extraction, triples=tuple(kept), rejections=rejections)
     doc.spans[spans_key] = SpanGroup(
-        doc,
-        name=spans_key,
-        spans=[touched[mention] for mention in mentions],
-        attrs={
-            "format": FORMAT,
-            "id": extraction.document.id,
-            "mentions": [_mention_record(mention) for mention in mentions],
-            "triples": [
-                {
-                    "head": index[triple.head],
-                    "relation": triple.relation,
-                    "tail": index[triple.tail],
-                    "score": triple.score,
-                    "evidence": None if triple.evidence is None else triple.evidence.to_dict(),
-                }
-                for triple in kept
-            ],
-            "rejections": [rejection.to_dict() for rejection in rejections],
-            "completions": list(extraction.completions),
-            "model": extraction.model,
-            "template": extraction.template,
-        },
+        doc, name=spans_key, spans=[touched[mention] for mention in stored.mentions], attrs=to_attrs(stored)
     )
 
 
@@ -110,31 +88,7 @@ def get_extraction(doc: Doc, *, spans_key: str = SPANS_KEY) -> Extraction | None
         extraction without triples.
     """
     attrs = _attrs(doc, spans_key)
-    if attrs is None:
-        return None
-    text = doc.text
-    mentions = [
-        Mention(record["start_char"], record["end_char"], text[record["start_char"] : record["end_char"]], record["type"])
-        for record in attrs["mentions"]
-    ]
-    triples = tuple(
-        Triple(
-            mentions[record["head"]],
-            record["relation"],
-            mentions[record["tail"]],
-            record["score"],
-            None if record["evidence"] is None else Span(**record["evidence"]),
-        )
-        for record in attrs["triples"]
-    )
-    return Extraction(
-        Document(attrs["id"], text),
-        triples,
-        tuple(Rejection.from_dict(record) for record in attrs["rejections"]),
-        tuple(attrs["completions"]),
-        attrs["model"],
-        attrs["template"],
-    )
+    return None if attrs is None else from_attrs(attrs, doc.text)
 
 
 def has_extraction(doc: Doc, spans_key: str) -> bool:
@@ -191,10 +145,6 @@ def _refuse(doc: Doc, value: object) -> NoReturn:
 def _touched(doc: Doc, part: Mention | Span) -> DocSpan | None:
     label = (part.type or "") if isinstance(part, Mention) else ""
     return doc.char_span(part.start_char, part.end_char, label=label, alignment_mode="expand")
-
-
-def _mention_record(mention: Mention) -> dict[str, Any]:
-    return {"start_char": mention.start_char, "end_char": mention.end_char, "type": mention.type}
 
 
 def _attrs(doc: Doc, spans_key: str) -> dict[str, Any] | None:

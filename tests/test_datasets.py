@@ -4,7 +4,7 @@ import json
 import pytest
 
 from genre_x import Mention, Triple
-from genre_x.datasets import load_dataset, load_sentences, natural_name, read_records, split_file
+from genre_x.datasets import load_dataset, load_sentences, split_file
 from genre_x.errors import DataError
 from genre_x.task import load_task
 
@@ -175,21 +175,6 @@ def test_each_ontology_is_a_set_of_its_own(tmp_path):
     assert (directed.head.type, directed.tail.type) == ("film", "human")
 
 
-@pytest.mark.parametrize(
-    ("label", "name"),
-    [
-        ("OrgBased_In", "org based in"),
-        ("USED-FOR", "used for"),
-        ("/location/location/contains", "contains"),
-        ("parent taxon", "parent taxon"),
-        ("本", "本"),
-        ("  a__b- c ", "a b c"),
-    ],
-)
-def test_natural_names(label, name):
-    assert natural_name(label) == name
-
-
 def test_sentences_for_a_task(tmp_path):
     path = tmp_path / "mine.jsonl"
     path.write_text(
@@ -243,9 +228,3 @@ def test_t2kg_wikidata(shared_dataset):
     sets = load_dataset(shared_dataset("t2kg_wikidata"), "test_unseen")
     assert sum(len(one.documents) for one in sets) == 174
     assert len({one.name for one in sets}) == len(sets) > 1
-
-
-def test_records_of_a_compressed_file_have_line_numbers(tmp_path):
-    path = tmp_path / "x.jsonl.gz"
-    path.write_bytes(gzip.compress(b'{"a": 1}\n\n{"a": 2}\n'))
-    assert list(read_records(path)) == [(1, {"a": 1}), (3, {"a": 2})]
