@@ -14,6 +14,7 @@ from spacy.training import Example
 from spacy.util import raise_error
 
 from genre_x.backends import BACKENDS
+from genre_x.calibration import MinScore
 from genre_x.document import Document
 from genre_x.errors import BackendError, UnknownNameError
 from genre_x.extractor import Extractor
@@ -44,7 +45,7 @@ def make_llm_relations(
     model: str,
     backend: Any,
     strength: Strength,
-    min_score: float,
+    min_score: MinScore,
     batch_size: int,
     max_new_tokens: int,
     window_tokens: int,

@@ -37,7 +37,7 @@ def score_relations(examples: Iterable[Example], *, schema: Schema | None = None
         - `rel_micro_p/r/f`: strict: both spans, both types and the relation; micro over all docs.
         - `rel_boundaries_p/r/f`: both spans and the relation.
         - `rel_micro_f_with_rejections`: strict, with every rejected piece of output as one more false positive.
-        - `rel_macro_f`: the mean of the strict F1 of the relations that occur.
+        - `rel_macro_f`: the mean of the strict F1 of the relations that gold triples have.
         - `rel_per_type`: strict p, r and f of each relation.
         - `rel_docs_without_gold_fp`: for how many of the docs without relations something was predicted.
 
@@ -57,13 +57,12 @@ def score_relations(examples: Iterable[Example], *, schema: Schema | None = None
     if not gold:
         return dict.fromkeys(SCORE_WEIGHTS)
     scores = score(gold, predicted, schema=schema, n_rejections=n_rejections)
-    relations = scores.per_relation
     return {
         **_prf("rel_micro_", scores.strict),
         **_prf("rel_boundaries_", scores.boundaries),
         "rel_micro_f_with_rejections": scores.strict_with_rejections.f1,
-        "rel_macro_f": sum(counts.f1 for counts in relations.values()) / len(relations) if relations else 0.0,
-        "rel_per_type": {name: _prf("", counts) for name, counts in sorted(relations.items())},
+        "rel_macro_f": scores.macro.f1,
+        "rel_per_type": {name: _prf("", counts) for name, counts in sorted(scores.per_relation.items())},
         "rel_docs_without_gold_fp": scores.n_empty_with_predictions,
     }
 

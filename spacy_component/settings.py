@@ -1,6 +1,6 @@
 """The settings of the component, as they stand in a pipeline's config."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +20,8 @@ class Settings(BaseModel):
         model: `default`, `base`, a folder, or a Hugging Face id; for a backend that is given by name.
         backend: `transformers`, `vllm` or `fake`; or a block `{"@misc": "…"}` that makes a `genre_x` backend.
         strength: `grounded`: every head and tail is a span of the text; `schema`: valid output only; `none`.
-        min_score: Relations with a lower score are left out.
+        min_score: Relations with a lower score are left out; `auto` takes the thresholds of the calibration that is stored
+            beside the model.
         batch_size: How many windows are decoded side by side. The `batch_size` of `nlp.pipe`, 1000 by default, says how
             many docs spaCy buffers; the smaller of the two holds.
         max_new_tokens: Limit for the answer about one window.
@@ -45,7 +46,7 @@ class Settings(BaseModel):
     model: str = DEFAULT_MODEL
     backend: Any = "transformers"
     strength: Strength = "grounded"
-    min_score: float = Field(default=0.0, ge=0, le=1)
+    min_score: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 0.0
     batch_size: int = Field(default=32, ge=1)
     max_new_tokens: int = Field(default=GenerationConfig().max_new_tokens, ge=1)
     window_tokens: int = Field(default=WINDOW_TOKENS, ge=1)
