@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genre_x import cli_eval
+from genre_x.cli_data import data_app
 from genre_x.document import Document, Extraction
 from genre_x.errors import GenreXError
 from genre_x.formats import get_format
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 task_app = typer.Typer(help="Check and show task files.", no_args_is_help=True)
 app.add_typer(task_app, name="task")
+app.add_typer(data_app, name="data")
 cli_eval.register(app)
 
 
@@ -167,6 +169,26 @@ def train(
         logging.getLogger("genre_x").setLevel(logging.INFO)
         folder = run(loaded, resume=resume)
         typer.echo(folder)
+
+
+@app.command()
+def shrink(
+    context: typer.Context,
+    model: Annotated[Path, typer.Argument(help="Folder with fine-tuned weights.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the delta; every --model option takes it.")],
+    base: Annotated[str, typer.Option(help="The model it was fine-tuned from; needed again to use the delta.")] = "base",
+    bits: Annotated[int, typer.Option(min=2, max=4, help="Bits for each weight's change.")] = 3,
+) -> None:
+    """Write fine-tuned weights as a small file: their change from the base, in a few bits a weight."""
+    with errors(debug=context.obj):
+        quiet()
+        from genre_x.models import shrink_model
+
+        size = shrink_model(str(model), out, base=base, bits=bits)
+        typer.echo(
+            f"{out}: {size.n_bytes / 1e6:.1f} MB for {size.n_weights:,} changed weights; "
+            f"the stored change is off by {100 * size.relative_error:.1f} %."
+        )
 
 
 def _documents(text: str | None, file: Path | None, *, per_line: bool) -> Iterator[Document]:

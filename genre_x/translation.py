@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from genre_x.described import LabelNote, natural_name
 from genre_x.document import Document, Mention, Triple
@@ -28,6 +28,7 @@ class Translator:
     def __post_init__(self) -> None:
         self._relations: dict[str, RelationType | None] = {}
         self._types: dict[str, str | None] = {}
+        self._explained: set[str] = set()
 
     def translate(self, document: Document) -> tuple[Document, int]:
         """The document under the schema, and how many of its relations hold between a span and itself.
@@ -41,8 +42,7 @@ class Translator:
         for triple in document.triples or ():
             relation = self._relation(triple.relation)
             if relation is None:
-                known = ", ".join(relation.name for relation in self.schema.relation_types)
-                faults.append(f"relation label {triple.relation!r} is neither a name nor an alias. Known: {known:.300}")
+                faults.append(self._unknown("relation", triple.relation))
                 continue
             head = self._argument(triple.head, self.schema.head_types(relation), faults)
             tail = self._argument(triple.tail, self.schema.tail_types(relation), faults)
@@ -75,10 +75,18 @@ class Translator:
         only = allowed[0] if len(allowed) == 1 else None
         if type_name is None:
             if mention.type is not None and self.schema.entity_types and only not in LITERAL_TYPES:
-                known = ", ".join(entity.name for entity in self.schema.entity_types)
-                faults.append(f"type label {mention.type!r} is neither a name nor an alias. Known: {known:.300}")
+                faults.append(self._unknown("type", mention.type))
             type_name = only
         return replace(mention, type=type_name)
+
+    def _unknown(self, kind: Literal["relation", "type"], label: str) -> str:
+        """What is wrong with a label; what there is instead is said once."""
+        message = f"{kind} label {label!r} is neither a name nor an alias"
+        if kind in self._explained:
+            return message
+        self._explained.add(kind)
+        types = self.schema.relation_types if kind == "relation" else self.schema.entity_types
+        return f"{message}. Known: {', '.join(one.name for one in types):.300}"
 
     def _relation(self, label: str) -> RelationType | None:
         if label not in self._relations:
