@@ -128,7 +128,7 @@ def test_nothing_is_invented_whatever_a_model_writes():
     kept, said = [], []
     extractor = Extractor(task=TASK, backend=FakeBackend(lambda request: said[-1]))
 
-    @settings(max_examples=300)
+    @settings(max_examples=150)
     @given(st.lists(st.sampled_from(["Ada Lovelace", "met", "Bob Stone", "in", "Rome", ".", "\n", "  "]), max_size=12), answers)
     def check(words, answer):
         text = " ".join(words)
