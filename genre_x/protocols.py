@@ -111,8 +111,8 @@ def draw_shots(
         pool: Data to draw from; documents with gold triples that no span stands for are left out, since they would teach a
             model to miss what is stated.
         k: How many documents.
-        per_relation: At least so many documents for each relation of the schema, instead of altogether; a document counts for
-            all relations it states.
+        per_relation: At least so many documents for each relation that the data have, instead of altogether; a document counts
+            for all relations it states.
         seed: For drawing.
         without: Texts that must not be drawn: those the model is tested on.
 
@@ -129,6 +129,8 @@ def draw_shots(
         return tuple(documents[:k])
     drawn: list[Document] = []
     for relation in pool.schema.relation_types:
+        if not any(_states(document, relation.name) for document in documents):
+            continue
         missing = k - sum(_states(document, relation.name) for document in drawn)
         more = [document for document in documents if _states(document, relation.name) and document not in drawn]
         if missing > len(more):
