@@ -25,6 +25,9 @@ N_SHOWN = 20
 
 M = TypeVar("M", bound=BaseModel)
 
+_EXPECTED = "Input should be "
+"""How most of pydantic's messages begin."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
@@ -163,9 +166,13 @@ def validated(model: type[M], value: Any) -> M:
         faults = []
         for detail in error.errors(include_url=False):
             name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in detail["loc"]).lstrip(".")
+            place, found = f"{name}: " if name else "", f"found {detail['input']!r:.80}"
             if detail["type"] == "missing":
                 faults.append(f"the key {name!r} is missing")
+            elif detail["type"] == "model_type":
+                faults.append(f"{place}expected an object, {found}")
+            elif detail["msg"].startswith(_EXPECTED):
+                faults.append(f"{place}expected {detail['msg'].removeprefix(_EXPECTED)}, {found}")
             else:
-                expected = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-                faults.append(f"{name or 'the record'}: expected {expected}, found {detail['input']!r:.80}")
+                faults.append(f"{place}{detail['msg']}; {found}")
         raise DataError("; ".join(faults), faults=faults) from error

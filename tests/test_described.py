@@ -99,7 +99,7 @@ def test_what_is_described_reads_as_the_same_schema():
         ({"relation_labels": {}}, "has no relation type"),
         ({"relation_labels": {"r": {"head_types": ["X"]}}}, "uses the head type 'x', which is not declared"),
         ({}, "the key 'relation_labels' is missing"),
-        ({"relation_labels": {"r": 3}}, "relation_labels.r: expected a valid dictionary"),
+        ({"relation_labels": {"r": 3}}, "relation_labels.r: expected an object, found 3"),
     ],
 )
 def test_a_schema_file_with_a_fault(described, message):
