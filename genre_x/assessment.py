@@ -1,5 +1,6 @@
 """From predictions to a result: scores with intervals, kinds of errors, rejections, calibration."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from genre_x.bootstrap import LEVEL, N_RESAMPLES, intervals
-from genre_x.calibration import AUTO, Calibration, MinScore, check_min_score, select
+from genre_x.calibration import AUTO, MISMATCH, Calibration, MinScore, check_min_score, select
 from genre_x.diagnosis import Fault, diagnose, tally
 from genre_x.document import Reason
 from genre_x.predictions import Prediction, Run
@@ -20,6 +21,8 @@ from genre_x.reliability import (
     reliability_bins,
 )
 from genre_x.scoring import DocumentCounts, add_up, count
+
+logger = logging.getLogger(__name__)
 
 
 def assess(
@@ -155,12 +158,27 @@ def _calibration(run: Run, data: Labelled, calibration: Calibration | None) -> d
         "ece_raw": _rounded(calibration_error(raw_bins)),
         "ece_calibrated": None if calibrated_bins is None else _rounded(calibration_error(calibrated_bins)),
         "in_sample": None if calibration is None else is_in_sample(run, calibration),
+        "mismatches": None if calibration is None else _mismatches(run, calibration),
         "method": None if calibration is None else calibration.method,
         "fitted_on": None if calibration is None else [one.model_dump(mode="json") for one in calibration.fitted_on],
         "bins": bins_to_dicts(raw_bins),
         "bins_calibrated": None if calibrated_bins is None else bins_to_dicts(calibrated_bins),
         "curve": curve(effective, data.right, sum(data.n_gold.values())),
     }
+
+
+def _mismatches(run: Run, calibration: Calibration) -> list[str]:
+    """In what the run differs from those of the fit; said in the log, too."""
+    found = calibration.mismatches(
+        model=run.model,
+        template=run.template,
+        output_format=run.output_format,
+        strength=run.strength,
+        n_examples=run.n_examples,
+    )
+    if found:
+        logger.warning(MISMATCH, "; ".join(found))
+    return found
 
 
 def is_in_sample(run: Run, calibration: Calibration) -> bool:

@@ -21,6 +21,8 @@ AUTO: Literal["auto"] = "auto"
 MinScore = float | Literal["auto"]
 """The least score of a triple that is kept: a number, or the thresholds of the calibration."""
 Method = Literal["isotonic", "temperature"]
+MISMATCH = "Scores may be off: the calibration was fitted in another setting: %s."
+"""For the log; takes the phrases of `Calibration.mismatches`."""
 _NO_CALIBRATION = (
     "min_score 'auto' needs the thresholds of a calibration, but {model} has none stored. Fit one with `genre-x calibrate`, "
     "or give a number."

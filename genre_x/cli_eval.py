@@ -1,6 +1,5 @@
 """The commands that measure: `genre-x eval`, `score`, `calibrate`."""
 
-import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -9,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genre_x.calibration import Calibration, MinScore, check_min_score
+from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document
 from genre_x.errors import DataError
 from genre_x.interfaces import GenerationConfig
 from genre_x.predictions import Prediction, ProtocolName, ShotsInfo, finished, read_predictions, writer
+from genre_x.protocols import draw_for_each, load_relation_names, restrict, unseen_relations
 from genre_x.result_table import calibration_table, result_tables
-from genre_x.task import Task, load_task
+from genre_x.sources import Source, load_sources
+from genre_x.task import load_task
 from genre_x.terminal import (
     BackendOption,
     BatchOption,
@@ -30,8 +32,7 @@ from genre_x.terminal import (
 )
 
 if TYPE_CHECKING:
-    from genre_x.datasets import AnnotatedSet
-    from genre_x.evaluation import Evaluation, Source
+    from genre_x.evaluation import Evaluation
 
 STORED, NO_CALIBRATION = "stored", "none"
 
@@ -74,9 +75,10 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     context: typer.Context,
-    datasets: Annotated[
-        list[Path], typer.Argument(help="Folders of data sets in the common form, or .jsonl files of sentences.")
-    ],
+    datasets: Annotated[list[Path], typer.Argument(help="Folders and files of annotated data.")],
+    data_format: Annotated[
+        str | None, typer.Option("--format", "-f", help="Format of the data; without it, the data are looked into.")
+    ] = None,
     split: Annotated[list[str] | None, typer.Option(help="Split of the data sets, `test` if not given; repeatable.")] = None,
     task: Annotated[
         str | None,
@@ -119,9 +121,12 @@ def evaluate(
     """Score a model on data sets."""
     with errors(debug=context.obj):
         least = min_score_of(min_score)
-        _check_options(predictions, resume=resume, shots=shots, few_shot=few_shot, protocol=protocol)
+        _check_options(predictions, resume=resume)
+        _check_examples(
+            shots, few_shot=few_shot, has_task=bool(task), details=per_relation or bool(shots_from), protocol=protocol
+        )
         loaded_task = load_task(task) if task else None
-        sets, sources = _load(datasets, split or ["test"], task, loaded_task)
+        sets, sources = load_sources(datasets, split or ["test"], format=data_format, task=loaded_task)
         if unseen is not None or relations_file is not None:
             sets = [_unseen(one, unseen, relations_file, seed) for one in sets]
         examples: list[tuple[Document, ...]] = []
@@ -129,8 +134,9 @@ def evaluate(
         if few_shot and loaded_task:
             examples = [loaded_task.examples] * len(sets)
         elif shots:
-            pools, origins = _load([shots_from] if shots_from else datasets, [shots_split], task, loaded_task)
-            examples = _draw(sets, pools, shots, per_relation=per_relation, seed=seed)
+            drawn_from = [shots_from] if shots_from else datasets
+            pools, origins = load_sources(drawn_from, [shots_split], format=data_format, task=loaded_task)
+            examples = draw_for_each(sets, pools, shots, per_relation=per_relation, seed=seed)
             info = _shots_info(origins, shots, per_relation=per_relation, examples=examples)
         fitted = _calibration(calibration, model)
         check_min_score(least, calibration=fitted, model=model)
@@ -203,72 +209,32 @@ def calibrate(
         stdout.print(calibration_table(fitted))
 
 
-def _check_options(
-    predictions: Path | None, *, resume: bool, shots: int, few_shot: bool, protocol: ProtocolOption | None
-) -> None:
-    """Refuse options that contradict each other, before anything is read."""
+def _check_options(predictions: Path | None, *, resume: bool) -> None:
+    """Refuse what would lose predictions, before anything is read."""
     if resume and predictions is None:
         raise typer.BadParameter("needs --predictions: the file to go on with.", param_hint="--resume")
     if predictions is not None and predictions.exists() and not resume:
         raise DataError(f"{predictions} is there already. Add --resume to go on with it, or name another file.")
+
+
+def _check_examples(shots: int, *, few_shot: bool, has_task: bool, details: bool, protocol: ProtocolOption | None) -> None:
+    """Refuse options for examples that contradict each other."""
+    if few_shot and not has_task:
+        raise typer.BadParameter("needs --task: the task whose examples are shown.", param_hint="--few-shot")
     if shots and few_shot:
         raise typer.BadParameter("--shots and --few-shot both name the examples; give one of them.", param_hint="--shots")
+    if details and not shots:
+        raise typer.BadParameter("--per-relation and --shots-from need it.", param_hint="--shots")
     if (shots or few_shot) and protocol is ProtocolOption.ZERO_SHOT:
         raise typer.BadParameter("a prompt with examples is not zero-shot.", param_hint="--protocol")
 
 
-def _load(
-    datasets: Sequence[Path], splits: Sequence[str], task: str | None, loaded_task: Task | None
-) -> tuple[list["AnnotatedSet"], list["Source"]]:
-    """All sets of all data sets and splits, and where each comes from."""
-    from genre_x.datasets import load_dataset, load_sentences, split_file
-    from genre_x.evaluation import Source
-
-    sets: list[AnnotatedSet] = []
-    sources: list[Source] = []
-    for dataset in datasets:
-        if dataset.suffix == ".jsonl":
-            if task is None:
-                raise typer.BadParameter("sentences need --task: the task they were written for.", param_hint="--task")
-            sets.append(load_sentences(dataset, task))
-            sources.append(Source(dataset.name, None, _sha256(dataset)))
-            continue
-        for split in splits:
-            found = load_dataset(dataset, split, task=loaded_task)
-            sets += found
-            sources += [Source(dataset.resolve().name, split, _sha256(split_file(dataset, split)))] * len(found)
-    return sets, sources
-
-
-def _unseen(one: "AnnotatedSet", n_unseen: int | None, relations_file: Path | None, seed: int) -> "AnnotatedSet":
-    from genre_x.protocols import load_relation_names, restrict, unseen_relations
-
+def _unseen(one: AnnotatedSet, n_unseen: int | None, relations_file: Path | None, seed: int) -> AnnotatedSet:
     candidates = None if relations_file is None else load_relation_names(relations_file)
     return restrict(one, unseen_relations(one, n_unseen=n_unseen, candidates=candidates, seed=seed))
 
 
-def _draw(
-    sets: Sequence["AnnotatedSet"], pools: Sequence["AnnotatedSet"], k: int, *, per_relation: bool, seed: int
-) -> list[tuple[Document, ...]]:
-    """Few-shot examples for each set, drawn from the pool of the same name, or from the only one."""
-    from genre_x.protocols import draw_shots, restrict
-
-    tested = {document.text for one in sets for document in one.documents}
-    examples = []
-    for one in sets:
-        pool = pools[0] if len(pools) == 1 else next((pool for pool in pools if pool.name == one.name), None)
-        if pool is None:
-            raise DataError(f"No examples for {one.name!r}: there are {', '.join(repr(pool.name) for pool in pools)}.")
-        relations = {relation.name for relation in one.schema.relation_types}
-        if not {relation.name for relation in pool.schema.relation_types} <= relations:
-            pool = restrict(pool, relations)
-        examples.append(draw_shots(pool, k, per_relation=per_relation, seed=seed, without=tested))
-    return examples
-
-
-def _shots_info(
-    origins: Sequence["Source"], k: int, *, per_relation: bool, examples: Sequence[Sequence[Document]]
-) -> ShotsInfo:
+def _shots_info(origins: Sequence[Source], k: int, *, per_relation: bool, examples: Sequence[Sequence[Document]]) -> ShotsInfo:
     return ShotsInfo(
         dataset=", ".join(dict.fromkeys(one.dataset for one in origins)),
         split=", ".join(dict.fromkeys(one.split for one in origins if one.split)) or None,
@@ -336,8 +302,3 @@ def _show(result: dict[str, Any], out: Path | None) -> None:
             typer.echo(part)
         else:
             stdout.print(part)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

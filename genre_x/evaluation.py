@@ -20,6 +20,7 @@ from genre_x.extractor import MAX_WINDOW_TOKENS, Extractor
 from genre_x.interfaces import Backend, GenerationConfig, Strength
 from genre_x.predictions import Prediction, ProtocolName, Run, SetInfo, ShotsInfo
 from genre_x.scoring import symmetric_relations
+from genre_x.sources import Source
 from genre_x.task import Task
 
 VERSIONED = (
@@ -37,20 +38,6 @@ VERSIONED = (
 )
 
 Progress = Callable[[Iterable[Document], int], Iterable[Document]]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where an annotated set was read from.
-
-    Attributes:
-        dataset: Name of the folder or file.
-        sha256: Of the file.
-    """
-
-    dataset: str
-    split: str | None
-    sha256: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

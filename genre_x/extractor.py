@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genre_x.backends import get_backend
-from genre_x.calibration import Calibration, MinScore, check_min_score, select
+from genre_x.calibration import MISMATCH, Calibration, MinScore, check_min_score, select
 from genre_x.document import Document, Extraction, Mention, Reason, Rejection, Span, Triple
 from genre_x.errors import SchemaError
 from genre_x.formats import get_format
@@ -139,7 +139,7 @@ class Extractor:
             n_examples=len(self.task.examples),
         )
         if different:
-            logger.warning("Scores may be off: the calibration was fitted in another setting: %s.", "; ".join(different))
+            logger.warning(MISMATCH, "; ".join(different))
 
     @cached_property
     def template(self) -> PromptTemplate:

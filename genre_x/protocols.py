@@ -142,5 +142,26 @@ def draw_shots(
     return tuple(drawn)
 
 
+def draw_for_each(
+    sets: Sequence[AnnotatedSet], pools: Sequence[AnnotatedSet], k: int, *, per_relation: bool = False, seed: int = 0
+) -> list[tuple[Document, ...]]:
+    """Few-shot examples for each set, from the pool of the same name, or from the only one; see `draw_shots`.
+
+    Raises:
+        DataError: A set has no pool, or a pool not enough documents.
+    """
+    tested = {document.text for one in sets for document in one.documents}
+    examples = []
+    for one in sets:
+        pool = pools[0] if len(pools) == 1 else next((pool for pool in pools if pool.name == one.name), None)
+        if pool is None:
+            raise DataError(f"No examples for {one.name!r}: there are {', '.join(repr(pool.name) for pool in pools)}.")
+        relations = {relation.name for relation in one.schema.relation_types}
+        if not {relation.name for relation in pool.schema.relation_types} <= relations:
+            pool = restrict(pool, relations)
+        examples.append(draw_shots(pool, k, per_relation=per_relation, seed=seed, without=tested))
+    return examples
+
+
 def _states(document: Document, relation: str) -> bool:
     return any(triple.relation == relation for triple in document.triples or ())
