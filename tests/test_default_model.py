@@ -19,17 +19,17 @@ MEGABYTE = 1_000_000
 
 
 def test_the_adapter_was_trained_with_the_shipped_template():
-    about = json.loads((shipped("adapter") / "genre_x.json").read_text(encoding="utf-8"))
+    about = json.loads((shipped("default_model") / "genre_x.json").read_text(encoding="utf-8"))
     assert about["template"] == PromptTemplate.load("re.v1").id
     assert about["output_format"] == load_task("general").output_format
 
 
 def test_the_adapter_is_at_most_25_megabytes():
-    assert sum(path.stat().st_size for path in shipped("adapter").iterdir()) <= 25 * MEGABYTE
+    assert sum(path.stat().st_size for path in shipped("default_model").iterdir()) <= 25 * MEGABYTE
 
 
 def test_the_model_card_has_its_parts():
-    card = (shipped("adapter") / "README.md").read_text(encoding="utf-8")
+    card = (shipped("default_model") / "README.md").read_text(encoding="utf-8")
     for part in ("license:", "Training data", "re.v1@", "Seed", "Limits"):
         assert part.lower() in card.lower()
 

@@ -66,8 +66,8 @@ class VllmBackend:
         """Start the engine.
 
         Args:
-            model: `default`, `base`, a folder with weights or a LoRA adapter, or a Hugging Face id. An adapter is
-                merged into its weights; the result is kept in the cache folder.
+            model: `default`, `base`, a folder with weights, a LoRA adapter or a delta, or a Hugging Face id. An adapter
+                or a delta is added to its base's weights; the result is kept in the cache folder.
             precision: `auto` is bfloat16 where the processor computes it natively; else float16, on a CPU float32.
             gpu_memory_utilization: Part of the memory, in (0, 1], for weights, keys and values; by default vLLM's own
                 choice, on a CPU as much as `CPU_KV_CACHE_BYTES` says.
@@ -91,7 +91,7 @@ class VllmBackend:
         self.model, self.trained_template = files.name, files.template
         self._tokenizer = _tokenizer_of(files)
         options: dict[str, Any] = {
-            "model": files.base if files.adapter is None else str(_merged(files, files.adapter)),
+            "model": files.base if files.adapter is None and files.delta is None else str(_merged(files)),
             "dtype": _dtype(precision, on_cpu=on_cpu),
             "max_model_len": -1 if max_model_len is None else max_model_len,
             "enable_prefix_caching": True,
@@ -191,12 +191,12 @@ def _tokenizer_of(files: ModelFiles) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def _merged(files: ModelFiles, adapter: Path) -> Path:
-    """The folder with the weights of an adapter's base and the adapter added to them, made once."""
+def _merged(files: ModelFiles) -> Path:
+    """The folder with the weights of a base and its adapter or delta added to them, made once."""
     digest = hashlib.sha256(files.base.encode())
     for file in sorted(Path(files.base).glob("*.*")):
         digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
-    for file in sorted(adapter.glob("adapter_*")):
+    for file in [files.delta] if files.delta else sorted(files.adapter.glob("adapter_*")) if files.adapter else []:
         digest.update(file.read_bytes())
     folder = cache_dir() / "merged" / digest.hexdigest()[:16]
     if folder.is_dir():

@@ -59,15 +59,26 @@ class JsonListFormat(ABC):
     closing: str
     """What stands after the last field's content."""
 
+    max_items = MAX_ENTRIES
+    """Most entries of all kinds."""
+
     @abstractmethod
     def _entry_model(self, relation: RelationType, schema: Schema) -> Any:
         """The pydantic type of an entry with this relation."""
+
+    def _aside_models(self, schema: Schema) -> tuple[Any, ...]:
+        """The pydantic types of entries that are no triples."""
+        return ()
 
     @abstractmethod
     def _fields(self, entry: object, schema: Schema) -> dict[Field, str] | None:
         """The fields of a decoded entry, or None if it isn't one."""
 
-    def write(self, triples: Sequence[Triple], schema: Schema) -> str:
+    def _is_aside(self, entry: object) -> bool:
+        """Whether a decoded entry that is no triple belongs to the format all the same."""
+        return False
+
+    def write(self, triples: Sequence[Triple], schema: Schema, mentions: Sequence[Mention] = ()) -> str:
         return "[" + ",".join(self._write_entry(triple, schema) for triple in triples) + "]"
 
     def _write_entry(self, triple: Triple, schema: Schema) -> str:
@@ -101,7 +112,8 @@ class JsonListFormat(ABC):
                 return Parsed(tuple(triples), tuple(bad), text[position:] or "[")
             values = self._fields(entry, schema)
             if values is None:
-                bad.append(text[position:end])
+                if not self._is_aside(entry):
+                    bad.append(text[position:end])
             else:
                 triples.append(SurfaceTriple(**values, start=position, end=end))
             position = end
@@ -117,10 +129,10 @@ class JsonListFormat(ABC):
 
     def _json_schema(self, schema: Schema) -> str:
         entries = tuple(self._entry_model(relation, schema) for relation in schema.relation_types)
-        entry: Any = reduce(or_, entries)
+        entry: Any = reduce(or_, (*entries, *self._aside_models(schema)))
         model = RootModel[list[entry]]
         json_schema = model.model_json_schema()
-        json_schema["maxItems"] = MAX_ENTRIES
+        json_schema["maxItems"] = self.max_items
         # One spelling of white space: what `write` emits. Fewer choices, fewer tokens, no endless blanks.
         json_schema["x-guidance"] = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
         return json.dumps(json_schema, ensure_ascii=False)
@@ -136,12 +148,16 @@ class JsonListFormat(ABC):
             return 'start: "[]"'
         return "\n".join(
             [
-                f'start: "[" (entry ("," entry){{0,{MAX_ENTRIES - 1}}})? "]"',
+                *self._list_rules(schema, text, mentions),
                 "entry: " + " | ".join(f"entry_{index}" for index in range(len(entries))),
                 *(f"entry_{index}: {rule}" for index, rule in enumerate(entries)),
                 *span_rules(text),
             ]
         )
+
+    def _list_rules(self, schema: Schema, text: str, mentions: Sequence[Mention] | None) -> list[str]:
+        """The rules for the whole list, in terms of `entry`."""
+        return [f'start: "[" ({at_most("entry")})? "]"']
 
     def _entry_rules(self, relation: RelationType, schema: Schema, text: str, mentions: Sequence[Mention] | None) -> list[str]:
         """Right-hand sides of the rules for entries with this relation; none if the text can't have one."""
@@ -161,6 +177,11 @@ class JsonListFormat(ABC):
             parts = [part for field in fields for part in (literal(self._opening(field)), content[field])]
             rules.append(" ".join([*parts, literal(self.closing)]))
         return rules
+
+
+def at_most(rule: str) -> str:
+    """One or more of `rule` with commas between them, as many as an answer may have."""
+    return f'{rule} ("," {rule}){{0,{MAX_ENTRIES - 1}}}'
 
 
 def _arguments(types: tuple[str, ...], text: str, mentions: Sequence[Mention] | None) -> list[tuple[str, tuple[str, ...]]]:

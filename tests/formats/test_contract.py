@@ -75,7 +75,7 @@ def test_what_is_written_is_read_back(output_format, schema, data):
         assert surface.head_type == (triple.head.type if "head_type" in fields else None)
         assert surface.tail_type == (triple.tail.type if "tail_type" in fields else None)
         one = output_format.write([triple], schema)
-        assert answer[surface.start : surface.end] == one[1:-1]
+        assert one.endswith(answer[surface.start : surface.end] + "]")
 
 
 @every_format
@@ -91,6 +91,25 @@ def test_both_constraints_accept_what_is_written(walker, output_format, schema, 
     loose = output_format.constraint(schema, TEXT, strength="schema")
     assert walker.accepts(loose, answer)
     jsonschema.validate(json.loads(answer), json.loads(loose.definition))
+
+
+def test_mentions_are_listed_once_and_before_the_triples(walker):
+    output_format, text = FORMATS["mentions"], "Ada met Bob in Rome. Ada left."
+    schema = Schema(
+        name="t",
+        entity_types=(EntityType(name="person"), EntityType(name="place")),
+        relation_types=(RelationType(name="met", head_types=("person",), tail_types=("person",)),),
+    )
+    ada, bob, rome = Mention(0, 3, "Ada", "person"), Mention(8, 11, "Bob", "person"), Mention(15, 19, "Rome", "place")
+    answer = output_format.write([Triple(ada, "met", bob)], schema, [ada, rome, Mention(21, 24, "Ada", "person")])
+    assert answer == '[["Ada","person"],["Bob","person"],["Rome","place"],["Ada","met","Bob"]]'
+    constraint = output_format.constraint(schema, text, strength="grounded")
+    assert walker.accepts(constraint, answer)
+    assert walker.accepts(constraint, '[["Rome","place"]]')
+    assert not walker.accepts(constraint, '[["Ada","met","Bob"],["Rome","place"]]')
+    assert not walker.accepts(constraint, '[["Paris","place"]]')
+    (surface,) = output_format.parse(answer, schema).triples
+    assert (surface.head, surface.tail) == ("Ada", "Bob")
 
 
 @every_format
@@ -211,7 +230,7 @@ def test_constraints_stop_at_the_most_entries(walker, output_format, strength):
     triple = Triple(Mention(0, 3, "Ada"), "met", Mention(0, 3, "Bob"))
     constraint = output_format.constraint(UNTYPED, "Ada Bob", strength=strength)
     assert walker.accepts(constraint, output_format.write([triple] * MAX_ENTRIES, UNTYPED))
-    assert not walker.accepts(constraint, output_format.write([triple] * (MAX_ENTRIES + 1), UNTYPED))
+    assert not walker.accepts(constraint, output_format.write([triple] * (output_format.max_items + 1), UNTYPED))
 
 
 @every_format
