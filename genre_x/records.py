@@ -7,6 +7,7 @@ since a text that has lost some of its relations would teach and score wrong thi
 import gzip
 import json
 import logging
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,7 +104,7 @@ def read_text(path: Path) -> str:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         return content.decode("utf-8")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"Can't read {str(path)!r}: {error}.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{str(path)!r} is not UTF-8: {error.reason} at byte {error.start}.") from error
@@ -121,7 +122,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield f"{path}, line {number}", line
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"Can't read {str(path)!r}: {error}.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{str(path)!r} is not UTF-8: {error.reason}.") from error

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,8 +171,11 @@ def peek(path: Path) -> str:
     if not path.is_file():
         return ""
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        return file.read(PEEK_BYTES).decode("utf-8", errors="ignore").removeprefix("\ufeff")
+    try:
+        with opener(path, "rb") as file:
+            return file.read(PEEK_BYTES).decode("utf-8", errors="ignore").removeprefix("\ufeff")
+    except (OSError, EOFError, zlib.error):
+        return ""
 
 
 def first_record(path: Path) -> dict[str, Any]:
