@@ -6,7 +6,7 @@ which is what a few-shot prompt shows it at inference.
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 
@@ -15,13 +15,14 @@ from genre_x.document import Document
 from genre_x.interfaces import Message, OutputFormat
 from genre_x.prompting import PromptTemplate
 from genre_x.schema import Schema
+from genre_x.training.augmentation import Augmenter
 from genre_x.training.config import EpisodesConfig
-from genre_x.training.schemas import SchemaSampler, express, load_paraphrases
+from genre_x.training.joining import Candidate, joined
+from genre_x.training.schemas import SchemaSampler, express, is_grounded, load_paraphrases
+from genre_x.training.tally import LeftOut, Tally
 
 _LOOK_AHEAD = 400
 """How many waiting documents are searched for one that fits the sampled schema."""
-
-_MOST_JOINED = 3
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Episode:
 
     Attributes:
         messages: Ends with an answer.
+        schema: What the system message shows.
         n_documents: How many answers there are.
         n_empty: How many of them say that there are no triples.
         n_tokens: Length of the chat.
@@ -37,16 +39,10 @@ class Episode:
 
     source: str
     messages: tuple[Message, ...]
+    schema: Schema
     n_documents: int
     n_empty: int
     n_tokens: int
-
-
-@dataclass(frozen=True)
-class _Turn:
-    text: str
-    answer: str
-    is_empty: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,116 +58,155 @@ class EpisodeBuilder:
     config: EpisodesConfig
     count_tokens: Callable[[Sequence[Message]], int]
 
-    def build(self, source: AnnotatedSet, rng: random.Random, *, max_relation_types: int | None = None) -> Iterator[Episode]:
-        """One pass over the documents of `source`.
+    def build(
+        self,
+        source: AnnotatedSet,
+        rng: random.Random,
+        *,
+        max_relation_types: int | None = None,
+        augmenter: Augmenter | None = None,
+        tally: Tally | None = None,
+    ) -> Iterator[Episode]:
+        """One pass over the documents of `source`; each is in one episode at most.
 
-        Each document is in one episode at most. Left out are those that are too long, those with gold triples that do not
-        stand in the text, and those without an answer beyond `empty_rate`.
+        Args:
+            source: Documents and their schema.
+            rng: Decides everything that is left to chance.
+            max_relation_types: Instead of the general setting.
+            augmenter: Changes the documents that are used.
+            tally: Gets what becomes of each document.
         """
-        waiting = [document for document in source.documents if document.id not in source.unanchored]
-        rng.shuffle(waiting)
-        if self.config.join_rate:
-            waiting = list(_joined(waiting, self.config.join_rate, rng))
-        while waiting:
-            schema = source.schema
-            if self.config.sample_schema:
-                want_empty = rng.random() < self.config.empty_rate
-                places = {bool(document.triples): place for place, document in reversed(list(enumerate(waiting)))}
-                if True not in places:
-                    return
-                waiting.insert(0, waiting.pop(places.get(not want_empty, places[True])))
-                schema = self._sampler.sample(schema, waiting[0], rng, max_relation_types=max_relation_types)
-            episode = self._episode(source, schema, waiting, rng)
+        tally = Tally(len(source.documents)) if tally is None else tally
+        documents = [document for document in source.documents if document.id not in source.unanchored]
+        tally.leave((d.id for d in source.documents if d.id in source.unanchored), LeftOut.UNGROUNDED)
+        rng.shuffle(documents)
+        waiting = list(joined(documents, self.config.join_rate, rng))
+        one = _Pass(self, source, rng, max_relation_types, augmenter, tally, waiting)
+        return one.episodes()
+
+    @cached_property
+    def sampler(self) -> SchemaSampler:
+        return SchemaSampler(config=self.config, paraphrases=load_paraphrases(self.config.paraphrases))
+
+
+@dataclass(frozen=True)
+class _Turn:
+    text: str
+    answer: str
+    is_empty: bool
+
+
+@dataclass
+class _Pass:
+    """One reading of a source.
+
+    Attributes:
+        waiting: What is not yet used, in random order.
+    """
+
+    builder: EpisodeBuilder
+    source: AnnotatedSet
+    rng: random.Random
+    limit: int | None
+    augmenter: Augmenter | None
+    tally: Tally
+    waiting: list[Candidate]
+
+    def episodes(self) -> Iterator[Episode]:
+        while self.waiting:
+            want_empty = self._wants_empty()
+            place = self._first(want_empty=want_empty)
+            if place is None:
+                for candidate in self.waiting:
+                    self.tally.leave(candidate.ids, LeftOut.EMPTY)
+                return
+            candidate = self.waiting.pop(place)
+            schema = self.source.schema
+            if self.builder.config.sample_schema:
+                schema = self.builder.sampler.sample(
+                    schema, candidate.document, self.rng, max_relation_types=self.limit, want_empty=want_empty
+                )
+            episode = self._episode(candidate, schema)
             if episode is not None:
                 yield episode
 
-    @cached_property
-    def _sampler(self) -> SchemaSampler:
-        return SchemaSampler(config=self.config, paraphrases=load_paraphrases(self.config.paraphrases))
+    def _wants_empty(self) -> bool:
+        return self.rng.random() < self.builder.config.empty_rate
 
-    def _episode(self, source: AnnotatedSet, schema: Schema, waiting: list[Document], rng: random.Random) -> Episode | None:
-        """An episode that starts with the first of `waiting`; the documents it used are taken out."""
-        turns = [self._turn(waiting.pop(0), schema)]
-        if turns[0] is None:
-            return None
-        messages = self._messages(source, schema, turns)
-        n_tokens = self.count_tokens(messages)
-        if n_tokens > self.config.max_tokens:
-            return None
-        while len(turns) < self.config.max_documents:
-            found = self._next(schema, waiting, want_empty=rng.random() < self.config.empty_rate)
+    def _first(self, *, want_empty: bool) -> int | None:
+        """The place of the document that an episode is made for; None if only documents beyond the empty rate are left."""
+        answered = next((place for place, candidate in enumerate(self.waiting) if candidate.relations), None)
+        if answered is None:
+            return None if self.builder.config.sample_schema else 0
+        if not want_empty:
+            return answered
+        return next((place for place, candidate in enumerate(self.waiting) if not candidate.relations), answered)
+
+    def _episode(self, first: Candidate, schema: Schema) -> Episode | None:
+        """An episode that starts with `first`; what else it uses is taken out of `waiting`."""
+        config = self.builder.config
+        turn = self._turn(first, schema)
+        if isinstance(turn, LeftOut):
+            return self._leave(first, turn)
+        messages = self._exchange(schema, turn)
+        n_tokens = self.builder.count_tokens(messages)
+        if n_tokens > config.max_tokens:
+            return self._leave(first, LeftOut.TOO_LONG)
+        turns = [turn]
+        self.tally.use(first.ids)
+        shown = {r.name for r in self.source.schema.relation_types if schema.resolve_relation(r.name) is not None}
+        while len(turns) < config.max_documents:
+            found = self._next(schema, shown, want_empty=self._wants_empty())
             if found is None:
                 break
             place, turn = found
-            n_tokens += self._n_turn_tokens(turn)
-            if n_tokens > self.config.max_tokens:
+            longer = (*messages, *self._exchange(schema, turn)[-2:])
+            n_longer = self.builder.count_tokens(longer)
+            if n_longer > config.max_tokens:
                 break
-            del waiting[place]
+            self.tally.use(self.waiting.pop(place).ids)
+            messages, n_tokens = longer, n_longer
             turns.append(turn)
-        messages = self._messages(source, schema, turns)
         n_empty = sum(turn.is_empty for turn in turns)
-        return Episode(source.name, messages, len(turns), n_empty, self.count_tokens(messages))
+        return Episode(self.source.name, messages, schema, len(turns), n_empty, n_tokens)
 
-    def _next(self, schema: Schema, waiting: Sequence[Document], *, want_empty: bool) -> tuple[int, _Turn] | None:
-        """The place and the turn of the next document that has, or has not, an answer under `schema`."""
-        for place, document in enumerate(islice(waiting, _LOOK_AHEAD)):
-            turn = self._turn(document, schema)
-            if turn is not None and (not self.config.sample_schema or turn.is_empty == want_empty):
-                return place, turn
+    def _leave(self, candidate: Candidate, reason: LeftOut) -> None:
+        """Leave a document out; of one that was joined, the parts get another chance."""
+        if len(candidate.parts) > 1:
+            self.waiting[:0] = [Candidate.of([part]) for part in candidate.parts]
+        else:
+            self.tally.leave(candidate.ids, reason)
+
+    def _next(self, schema: Schema, shown: set[str], *, want_empty: bool) -> tuple[int, _Turn] | None:
+        """The place and the turn of the next document that has, or has not, an answer under `schema`.
+
+        Where there is none without an answer, one with an answer is taken; the other way round only for whole schemas.
+        """
+        wishes = (want_empty, False) if self.builder.config.sample_schema else (want_empty, not want_empty)
+        for wish in dict.fromkeys(wishes):
+            for place, candidate in enumerate(islice(self.waiting, _LOOK_AHEAD)):
+                if candidate.relations.isdisjoint(shown) != wish:
+                    continue
+                turn = self._turn(candidate, schema)
+                if isinstance(turn, _Turn):
+                    return place, turn
         return None
 
-    def _turn(self, document: Document, schema: Schema) -> _Turn | None:
-        """A document with its answer; None if its types are not known."""
+    def _turn(self, candidate: Candidate, schema: Schema) -> _Turn | LeftOut:
+        """A document with its answer, or why there is none."""
+        document: Document = candidate.document
+        if self.augmenter is not None:
+            document = self.augmenter(document, self.rng)
         triples = express(document, schema)
         if triples is None:
-            return None
-        return _Turn(document.text, self.output_format.write(triples, schema), is_empty=not triples)
+            return LeftOut.UNKNOWN_TYPES
+        if not is_grounded(document, triples):
+            return LeftOut.UNGROUNDED
+        return _Turn(document.text, self.builder.output_format.write(triples, schema), is_empty=not triples)
 
-    def _messages(self, source: AnnotatedSet, schema: Schema, turns: Sequence[_Turn]) -> tuple[Message, ...]:
-        prompt = self.template.render(
-            schema,
-            turns[-1].text,
-            instruction=source.instruction,
-            hint=self.output_format.hint,
-            turns=[(turn.text, turn.answer) for turn in turns[:-1]],
+    def _exchange(self, schema: Schema, turn: _Turn) -> tuple[Message, ...]:
+        """The chat with this document alone; its last two messages are what it adds to a longer one."""
+        prompt = self.builder.template.render(
+            schema, turn.text, instruction=self.source.instruction, hint=self.builder.output_format.hint
         )
-        return (*prompt.messages, Message("assistant", turns[-1].answer))
-
-    def _n_turn_tokens(self, turn: _Turn) -> int:
-        """What one more turn adds to a chat: contents are encoded apart from what is around them."""
-        frame = (Message("system", ""), Message("user", ""), Message("assistant", ""))
-        contents = self.count_tokens((frame[0], Message("user", turn.text), Message("assistant", turn.answer)))
-        return contents - self.count_tokens(frame) + self._n_frame_tokens
-
-    @cached_property
-    def _n_frame_tokens(self) -> int:
-        turn = (Message("user", ""), Message("assistant", ""))
-        return self.count_tokens((Message("system", ""), *turn, *turn)) - self.count_tokens((Message("system", ""), *turn))
-
-
-def _joined(documents: Sequence[Document], rate: float, rng: random.Random) -> Iterator[Document]:
-    """The documents, some of them behind one another as one text."""
-    rest = iter(documents)
-    for document in rest:
-        parts = [document]
-        if rng.random() < rate:
-            parts += islice(rest, rng.randint(1, _MOST_JOINED - 1))
-        yield join(parts)
-
-
-def join(documents: Sequence[Document]) -> Document:
-    """Several documents as one text, with a space between them.
-
-    >>> join([Document("a", "Ada.", triples=()), Document("b", "Bob.", triples=())]).text
-    'Ada. Bob.'
-    """
-    first, *others = documents
-    text, triples = first.text, list(first.triples or ())
-    for other in others:
-        offset = len(text) + 1
-        text = f"{text} {other.text}"
-        triples += [
-            replace(triple, head=triple.head.shifted(offset), tail=triple.tail.shifted(offset), evidence=None)
-            for triple in other.triples or ()
-        ]
-    return Document("+".join(document.id for document in documents), text, None, tuple(triples), first.language)
+        return (*prompt.messages, Message("assistant", turn.answer))

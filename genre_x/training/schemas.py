@@ -6,15 +6,18 @@ A model that always sees the same relation types recites them; one whose prompt 
 import math
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 import yaml
 
+from genre_x.constraints import has_number
 from genre_x.document import Document, Mention, Triple
 from genre_x.errors import SchemaError
+from genre_x.grounding import chunks, normalized
 from genre_x.schema import LITERAL_TYPES, EntityType, RelationType, Schema
 from genre_x.training.config import EpisodesConfig
 
@@ -67,11 +70,26 @@ class SchemaSampler:
     paraphrases: Paraphrases
 
     def sample(
-        self, schema: Schema, document: Document, rng: random.Random, *, max_relation_types: int | None = None
+        self,
+        schema: Schema,
+        document: Document,
+        rng: random.Random,
+        *,
+        max_relation_types: int | None = None,
+        want_empty: bool = False,
     ) -> Schema:
-        """A part of `schema` that mostly covers what `document` says, with other relation types as distractors."""
+        """A part of `schema` with some of what `document` says, and other relation types as distractors.
+
+        Args:
+            schema: Of the source.
+            document: Its relations are names in `schema`.
+            rng: Decides.
+            max_relation_types: Instead of the general setting.
+            want_empty: Show nothing of what the document says, as far as the schema has other relation types.
+        """
         config = self.config
-        relations = self._relations(schema, document, rng, max_relation_types or config.max_relation_types)
+        limit = max_relation_types or config.max_relation_types
+        relations = self._relations(schema, document, rng, limit, want_empty=want_empty)
         entities = list(schema.entity_types)
         rng.shuffle(entities)
         if rng.random() >= config.description_rate:
@@ -81,10 +99,13 @@ class SchemaSampler:
             entities, relations = [], [_untyped(relation) for relation in relations]
         else:
             used = {name for relation in relations for name in (*relation.head_types, *relation.tail_types)}
-            entities = [entity for entity in entities if entity.name in used or not used]
+            takes_any = any(not relation.head_types or not relation.tail_types for relation in relations)
+            entities = [entity for entity in entities if takes_any or entity.name in used]
         is_renamed = rng.random() < config.rename_rate
-        types = self._names(entities, rng) if is_renamed else {}
-        names = self._names(relations, rng) if is_renamed else {relation.name: relation.name for relation in relations}
+        types = self._names(entities, schema.entity_types, rng) if is_renamed else {}
+        names = {relation.name: relation.name for relation in relations}
+        if is_renamed:
+            names = self._names(relations, schema.relation_types, rng)
         return Schema(
             name=schema.name,
             entity_types=tuple(_with_name(entity, types.get(entity.name, entity.name)) for entity in entities),
@@ -100,25 +121,37 @@ class SchemaSampler:
             ),
         )
 
-    def _relations(self, schema: Schema, document: Document, rng: random.Random, limit: int) -> list[RelationType]:
-        stated = {triple.relation for triple in document.triples or ()}
-        kept = [r for r in schema.relation_types if r.name in stated and rng.random() >= self.config.drop_rate]
-        others = [r for r in schema.relation_types if r.name not in stated]
+    def _relations(
+        self, schema: Schema, document: Document, rng: random.Random, limit: int, *, want_empty: bool
+    ) -> list[RelationType]:
+        names = {triple.relation for triple in document.triples or ()}
+        stated = [relation for relation in schema.relation_types if relation.name in names]
+        others = [relation for relation in schema.relation_types if relation.name not in names]
+        kept = [relation for relation in stated if rng.random() >= self.config.drop_rate]
+        if stated and not kept:
+            kept = [rng.choice(stated)]
+        if want_empty and others:
+            kept = []
         # Log-uniform: a schema of 2 is as likely as one of 8, so most prompts stay short.
         n_types = max(len(kept), round(math.exp(rng.uniform(0, math.log(limit)))), 1)
         n_others = min(len(others), n_types - len(kept))
-        n_hard = round(n_others * self.config.hard_negative_rate) if kept else 0
-        others.sort(key=lambda relation: -max((confusable(relation, one) for one in kept), default=0.0))
+        n_hard = round(n_others * self.config.hard_negative_rate) if stated else 0
+        if n_hard:
+            others.sort(key=lambda relation: -max(confusable(relation, one) for one in stated))
         hard = rng.sample(others[: 2 * n_hard], n_hard)
-        rest = [relation for relation in others if relation not in hard]
+        chosen = {relation.name for relation in hard}
+        rest = [relation for relation in others if relation.name not in chosen]
         relations = kept + hard + rng.sample(rest, n_others - n_hard)
         rng.shuffle(relations)
-        return relations[:limit] or [rng.choice(schema.relation_types)]
+        return relations[:limit]
 
-    def _names(self, types: Sequence[Named], rng: random.Random) -> dict[str, str]:
-        """New names for all of the types, different from each other and from the old ones."""
+    def _names(self, types: Sequence[Named], known: Sequence[Named], rng: random.Random) -> dict[str, str]:
+        """Names for all of `types`, different from each other and from those of the other `known` types.
+
+        A new name that another type of the whole schema has would make `express` take that one's triples for this one's.
+        """
         spelling = rng.choice(_SPELLINGS)
-        taken = {one.name for one in types} | set(LITERAL_TYPES)
+        taken = {name for one in known for name in (one.name, *one.aliases)} | set(LITERAL_TYPES)
         names = {}
         for one in types:
             paraphrases = self.paraphrases.get(one.name, ())
@@ -129,7 +162,8 @@ class SchemaSampler:
                 name = rng.choice(labels)
             else:
                 name = spelling(one.name)
-            names[one.name] = one.name if name in taken else name
+            is_free = name not in taken or (name in one.aliases and not _is_shared(name, known))
+            names[one.name] = name if is_free and name not in names.values() else one.name
             taken.add(name)
         return names
 
@@ -141,13 +175,22 @@ def confusable(one: RelationType, other: RelationType) -> float:
     >>> confusable(born, died) > confusable(born, RelationType(name="spouse"))
     True
     """
-    words, others = (set(re.findall(r"\w+", f"{r.name} {r.description}".lower())) for r in (one, other))
-    types, other_types = ({*r.head_types, "->", *r.tail_types} for r in (one, other))
+    words, types = _features(one)
+    others, other_types = _features(other)
     return len(words & others) / len(words | others) + (len(types & other_types) - 1) / len(types | other_types)
+
+
+@lru_cache(maxsize=4096)
+def _features(relation: RelationType) -> tuple[frozenset[str], frozenset[str]]:
+    """Words of the name and the description, and the types with a mark between head and tail."""
+    words = re.findall(r"\w+", f"{relation.name} {relation.description}".lower())
+    return frozenset(words or [relation.name]), frozenset((*relation.head_types, "->", *relation.tail_types))
 
 
 def express(document: Document, schema: Schema) -> list[Triple] | None:
     """The document's triples in the words of `schema`, in text order; those that it has no relation type for are left out.
+
+    Triples that an answer would spell alike, because a name stands at several places, are given once.
 
     Returns:
         None if a type that the answer would have to name is not annotated.
@@ -162,7 +205,29 @@ def express(document: Document, schema: Schema) -> list[Triple] | None:
         if head is None or tail is None:
             return None
         found.append(replace(triple, head=head, relation=relation.name, tail=tail))
-    return sorted(found, key=lambda t: (t.head.start_char, t.tail.start_char, t.relation))
+    found.sort(key=lambda t: (t.head.start_char, t.tail.start_char, t.relation))
+    return list({_spelled(triple): triple for triple in reversed(found)}.values())[::-1]
+
+
+def is_grounded(document: Document, triples: Iterable[Triple]) -> bool:
+    """Whether the constraint lets a model write these triples of the document: see `genre_x.constraints.span_rules`.
+
+    Heads and tails must begin and end where words do, and a number must have a digit or other numeric character.
+    """
+    limits = {limit for span in chunks(document.text) for limit in span}
+    return all(
+        mention.start_char in limits
+        and mention.end_char in limits
+        and bool(normalized(mention.text))
+        and (mention.type != "number" or has_number(mention.text))
+        for triple in triples
+        for mention in (triple.head, triple.tail)
+    )
+
+
+def _spelled(triple: Triple) -> tuple[str, str | None, str, str, str | None]:
+    head, tail = triple.head, triple.tail
+    return normalized(head.text), head.type, triple.relation, normalized(tail.text), tail.type
 
 
 def _with_type(mention: Mention, allowed: Sequence[str], schema: Schema) -> Mention | None:
@@ -172,6 +237,11 @@ def _with_type(mention: Mention, allowed: Sequence[str], schema: Schema) -> Ment
         return replace(mention, type=allowed[0])
     name = mention.type if mention.type in LITERAL_TYPES else schema.resolve_type(mention.type or "")
     return replace(mention, type=name) if name in allowed else None
+
+
+def _is_shared(label: str, types: Sequence[Named]) -> bool:
+    """Whether more than one type has this name or alias."""
+    return sum(label == one.name or label in one.aliases for one in types) > 1
 
 
 def _untyped(relation: RelationType) -> RelationType:
