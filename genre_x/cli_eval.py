@@ -169,6 +169,9 @@ def score(
     out: OutOption = None,
     calibration: Annotated[str, typer.Option(help="`none`, or a calibration file.")] = NO_CALIBRATION,
     min_score: MinScoreOption = "0",
+    plots: Annotated[
+        Path | None, typer.Option("--plots", help="Folder for pictures of reliability and of precision and recall.")
+    ] = None,
 ) -> None:
     """Compute a result again from predictions; no model is loaded."""
     with errors(debug=context.obj):
@@ -180,7 +183,13 @@ def score(
                 f"{predictions} has {len(found)} of {run.n_documents} documents. Finish it with `genre-x eval --resume`."
             )
         fitted = None if calibration == NO_CALIBRATION else Calibration.load(calibration)
-        _show(assess(run, found, calibration=fitted, min_score=min_score_of(min_score)), out)
+        result = assess(run, found, calibration=fitted, min_score=min_score_of(min_score))
+        _show(result, out)
+        if plots is not None:
+            from genre_x.plots import plot_result
+
+            for file in plot_result(result, plots):
+                typer.echo(file)
 
 
 def calibrate(

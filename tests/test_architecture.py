@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("extractor",),
     ("evaluation",),
     ("training",),
-    ("terminal", "result_table"),
+    ("terminal", "result_table", "plots"),
     ("cli_eval", "cli_data"),
     ("cli",),
 )
