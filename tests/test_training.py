@@ -14,7 +14,9 @@ from genre_x.errors import SchemaError
 from genre_x.models import find_model, load_model
 from genre_x.task import parse_task
 from genre_x.training.config import TrainingConfig
-from genre_x.training.run import IGNORED, _encode_decoder, episode_builder, train
+from genre_x.training.encoding import IGNORED
+from genre_x.training.encoding import encode_decoder as _encode_decoder
+from genre_x.training.run import episode_builder, train
 
 TASK = """
 name: small

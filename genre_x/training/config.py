@@ -189,10 +189,9 @@ class AdapterConfig(_Strict):
     """A LoRA adapter (Hu et al. 2021, https://arxiv.org/abs/2106.09685).
 
     Attributes:
-        rank: Of the update of each matrix. 32, on all linear layers: enough to match full fine-tuning on data of this size
-            (Schulman et al. 2025, "LoRA Without Regret").
+        rank: Of the update of each matrix. 32 on all linear layers is what the first shipped adapter had.
         alpha: The update is scaled by alpha / rank; twice the rank, as Biderman et al. 2024 (https://arxiv.org/abs/2405.09673).
-        dropout: Of the adapter's input; 0.05 as Dettmers et al. 2023 (https://arxiv.org/abs/2305.14314) for models below 33B.
+        dropout: Of the adapter's input. Dettmers et al. 2023 (https://arxiv.org/abs/2305.14314) take 0.1 or 0.05.
         target_modules: `all-linear`, or the last parts of the names of linear layers, such as `q_proj`.
         layers: Numbers of the layers that get an adapter, from 0; of encoder and decoder alike. None means all.
     """
@@ -208,7 +207,7 @@ class OptimizerConfig(_Strict):
     """AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101) and its learning rate.
 
     Attributes:
-        learning_rate: The highest of the schedule. 6e-4 suits an adapter; all weights want about a third of it.
+        learning_rate: The highest of the schedule. 6e-4 is for an adapter; eval/configs/default.yaml has 2e-4 for all weights.
         batch_size: Sequences of one process in one pass.
         gradient_accumulation_steps: Passes for one step of the optimizer.
         schedule: After the warm-up: `cosine` or `linear` down to zero, `constant`, or `warmup_stable_decay`: constant, then
@@ -255,7 +254,7 @@ class RegularizationConfig(_Strict):
             https://arxiv.org/abs/2310.05914; 5, 10 or 15 there).
         fgm_epsilon: Adversarial training (Miyato et al. 2017, https://arxiv.org/abs/1605.07725): each pass is repeated with
             each sequence's embeddings moved by this length up the gradient, and both gradients count. Takes twice the time.
-            The paper has 5 for normalised embeddings of whole documents; small models want about 0.1 to 1.
+            The paper has 5, for whole documents and embeddings of variance 1; compare it with the norm of your embeddings.
     """
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)

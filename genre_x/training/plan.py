@@ -1,0 +1,72 @@
+"""What a run starts from, checked before any weights are loaded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoConfig
+
+from genre_x.errors import GenreXError, SchemaError, require
+from genre_x.formats import get_format
+from genre_x.models import ModelFiles, find_model
+from genre_x.prompting import PromptTemplate
+from genre_x.training.config import TrainingConfig
+from genre_x.training.mixture import LoadedSource, load_mixture
+from genre_x.training.parts import architecture_faults, dropout_options
+from genre_x.training.weights import checkpoints
+
+Sources = Mapping[str, list[LoadedSource]]
+"""For `train` and `dev`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run starts from.
+
+    Attributes:
+        dropout: Options for `from_pretrained`.
+        checkpoint: To go on from, or None.
+    """
+
+    files: ModelFiles
+    sources: Sources
+    dropout: Mapping[str, float]
+    checkpoint: Path | None
+
+
+def make_plan(config: TrainingConfig, *, resume: bool) -> Plan:
+    """Read all that a run starts from, except for the weights.
+
+    Raises:
+        SchemaError: Something is wrong; all faults are named.
+    """
+    faults: list[str] = []
+    sources: dict[str, list[LoadedSource]] = {}
+    try_each = {
+        "template": lambda: PromptTemplate.load(config.template),
+        "output_format": lambda: get_format(config.output_format),
+        "train": lambda: sources.update(train=load_mixture(config.train, config.seed)),
+        "dev": lambda: sources.update(dev=load_mixture(config.dev, config.seed)),
+        "tensorboard": lambda: require("tensorboard", extra="train") if config.tensorboard else None,
+    }
+    for name, attempt in try_each.items():
+        try:
+            attempt()
+        except GenreXError as error:
+            faults.append(f"{name}: {error}")
+    there = checkpoints(config.output_dir)
+    if there and not resume:
+        faults.append(f"output_dir: {config.output_dir} has checkpoints of an earlier run; use --resume, or another folder")
+    files, dropout = None, {}
+    try:
+        files = find_model(config.model)
+        architecture = AutoConfig.from_pretrained(files.base)
+    except (GenreXError, OSError, ValueError) as error:
+        faults.append(f"model: {error}")
+    else:
+        faults += architecture_faults(config, architecture)
+        dropout = dropout_options(config.regularization, architecture)
+    if faults or files is None:
+        noun = "fault" if len(faults) == 1 else "faults"
+        raise SchemaError("\n".join([f"The run can't start: {len(faults)} {noun}", *(f"  - {fault}" for fault in faults)]))
+    return Plan(files, sources, dropout, there[-1] if there else None)
