@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("terminal", "result_table", "plots"),
     ("cli_eval", "cli_data"),
     ("cli",),
+    ("__main__",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 OURS = ("genre_x", "spacy_component", "eval")
