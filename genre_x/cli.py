@@ -158,12 +158,20 @@ def train(
     context: typer.Context,
     config: Annotated[Path, typer.Argument(help="YAML file; see eval/configs.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the training data and the time; train nothing.")] = False,
+    episodes: Annotated[int, typer.Option(min=0, help="With --dry-run: how many episodes are printed.")] = 3,
 ) -> None:
     """Fine-tune a model, and score it before and after on the development set."""
     with errors(debug=context.obj):
         from genre_x.training.config import TrainingConfig
 
         loaded = TrainingConfig.load(config)
+        if dry_run:
+            quiet()
+            from genre_x.training.preview import preview
+
+            preview(loaded, stdout, n_episodes=episodes)
+            return
         from genre_x.training.run import train as run
 
         logging.getLogger("genre_x").setLevel(logging.INFO)

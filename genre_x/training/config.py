@@ -14,7 +14,7 @@ class _Strict(BaseModel):
 
 
 class AugmentationConfig(_Strict):
-    """Other texts with the same meaning; see `genre_x.training.augmentation`. All rates are 0, so nothing is changed by default.
+    """Other texts with the same meaning; see `genre_x.training.augmentation`. Nothing is changed unless a rate is set.
 
     Attributes:
         entity_rate: Probability that a name in a document is swapped for another one of the same entity type, or, where there
@@ -273,6 +273,8 @@ class TrainingConfig(_Strict):
         output_dir: Run folder: checkpoints, `model`, `training.json`, the config, a model card, curves.
         train: The training documents: a mixture, a file with one, or a list of sources.
         dev: The development documents, likewise: for early stopping, and for the scores before and after.
+        old_dev: Development documents of what the model could do before, likewise: scored before and after as well, so that
+            forgetting shows.
         adapter: None trains the weights themselves.
         frozen: Parts of the weights that stay as they are: `embeddings` (and the output projection tied to them), or
             `layers:N` for the lowest N layers, of encoder and decoder alike.
@@ -296,6 +298,7 @@ class TrainingConfig(_Strict):
     output_dir: Path
     train: Mixture
     dev: Mixture
+    old_dev: Mixture | None = None
     template: str = "re.v1"
     output_format: str = "rows"
     episodes: EpisodesConfig = EpisodesConfig()
@@ -317,7 +320,7 @@ class TrainingConfig(_Strict):
     dev_documents: int = Field(default=200, gt=0)
     seed: int = 0
 
-    @field_validator("train", "dev", mode="before")
+    @field_validator("train", "dev", "old_dev", mode="before")
     @classmethod
     def _mixture(cls, value: object) -> object:
         return load_mapping(value)

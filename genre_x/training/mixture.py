@@ -176,9 +176,7 @@ def _load_all(mixture: Mixture, forbidden: set[str], weight: float, seed: int) -
     ]
 
 
-def _load(
-    source: SourceConfig, forbidden: set[str], weight: float, general: AugmentationConfig, seed: int
-) -> LoadedSource:
+def _load(source: SourceConfig, forbidden: set[str], weight: float, general: AugmentationConfig, seed: int) -> LoadedSource:
     sets = []
     for one in _read(source):
         documents = tuple(d for d in one.documents if not source.languages or d.language in source.languages)

@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from genre_x.document import Document, Mention
 from genre_x.grounding import normalized, occurrences
@@ -17,8 +18,11 @@ _MOST_CHARACTERS = 60
 
 # Some data sets annotate these as mentions; they mean what stands before them, so they can't be swapped.
 _PRONOUNS = frozenset(
-    "i me my you your he him his she her it its we us our they them their this that these those which who whom whose "
-    "one ones other others both former latter".split()
+    re.findall(
+        r"\w+",
+        "i me my you your he him his she her it its we us our they them their this that these those which who whom whose "
+        "one ones other others both former latter",
+    )
 )
 
 
@@ -105,7 +109,7 @@ def _places(text: str, name: str, mentions: Sequence[Mention]) -> list[tuple[int
     others = [mention for mention in mentions if mention.text != name]
     if any(start < other.end_char and other.start_char < end for other in others for start, end in places):
         return []
-    if len({end for _, end in places}) < len(places) or any(a[1] > b[0] for a, b in zip(places, places[1:], strict=False)):
+    if any(one[1] > other[0] for one, other in pairwise(places)):
         return []
     if name == name.casefold() and set(places) != own:
         return []  # a common word, such as `station`: elsewhere in the text it may mean another thing

@@ -16,7 +16,7 @@ from genre_x.training.parts import architecture_faults, dropout_options
 from genre_x.training.weights import checkpoints
 
 Sources = Mapping[str, list[LoadedSource]]
-"""For `train` and `dev`."""
+"""For `train`, `dev` and `old_dev`."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def make_plan(config: TrainingConfig, *, resume: bool) -> Plan:
         "output_format": lambda: get_format(config.output_format),
         "train": lambda: sources.update(train=load_mixture(config.train, config.seed)),
         "dev": lambda: sources.update(dev=load_mixture(config.dev, config.seed)),
+        "old_dev": lambda: sources.update(old_dev=load_mixture(config.old_dev, config.seed) if config.old_dev else []),
         "tensorboard": lambda: require("tensorboard", extra="train") if config.tensorboard else None,
     }
     for name, attempt in try_each.items():

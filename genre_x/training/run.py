@@ -13,7 +13,6 @@ import torch
 import transformers
 
 from genre_x.backends.transformers import TransformersBackend
-from genre_x.chat import encode_chat
 from genre_x.datasets import AnnotatedSet
 from genre_x.errors import require
 from genre_x.evaluation import environment
@@ -21,6 +20,7 @@ from genre_x.formats import get_format
 from genre_x.models import BASE_MODEL, BASE_NAME, cache_dir, load_model
 from genre_x.prompting import PromptTemplate
 from genre_x.training.config import EpisodesConfig, TrainingConfig
+from genre_x.training.counting import TokenCounter
 from genre_x.training.encoding import encode_decoder, encode_seq2seq
 from genre_x.training.episodes import Episode, EpisodeBuilder
 from genre_x.training.mixture import build_episodes, describe
@@ -69,6 +69,7 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
     builder = episode_builder(config, tokenizer, single_document=model.config.is_encoder_decoder)
     episodes, records = _sequences(config, plan.sources, builder, tokenizer, is_seq2seq=model.config.is_encoder_decoder)
     dev_sets = [annotated for source in plan.sources["dev"] for annotated in source.sets]
+    old_sets = [annotated for source in plan.sources["old_dev"] for annotated in source.sets]
     scorer = DevScorer(
         sets=sample(dev_sets, config.f1_documents, config.seed),
         tokenizer=tokenizer,
@@ -93,10 +94,13 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
         "metrics": outcome.metrics,
         "log": trainer.state.log_history,
         **_scores(config, scorer, dev_sets, target),
+        "old": _scores(config, scorer, old_sets, target) if old_sets else None,
         "duration_s": round(earlier_s + time.monotonic() - started, 1),
         **environment(),
     }
     write_end(config, result, base=base, sources=plan.sources["train"])
+    for moment in ("before", "after") if result["old"] else ():
+        logger.info("%s training: strict F1 %.1f on `old_dev`", moment, 100 * result["old"][moment]["strict"]["f1"])
     return target
 
 
@@ -128,7 +132,8 @@ def _sequences(
     """The episodes of both roles, and their tokens."""
     rng = random.Random(config.seed)
     episodes = {
-        role: build_episodes(found, builder, rng, tokens=getattr(config, role).tokens) for role, found in sources.items()
+        role: build_episodes(sources[role], builder, rng, tokens=mixture.tokens)
+        for role, mixture in (("train", config.train), ("dev", config.dev))
     }
     encode = encode_seq2seq if is_seq2seq else encode_decoder
     records = {role: [encode(tokenizer, episode) for episode in found] for role, found in episodes.items()}
@@ -150,7 +155,7 @@ def episode_builder(config: TrainingConfig, tokenizer: "PreTrainedTokenizerBase"
         template=PromptTemplate.load(config.template),
         output_format=get_format(config.output_format),
         config=episodes,
-        count_tokens=lambda messages: len(encode_chat(tokenizer, messages).ids),
+        count_tokens=TokenCounter(tokenizer),
     )
 
 

@@ -177,14 +177,19 @@ def confusable(one: RelationType, other: RelationType) -> float:
     """
     words, types = _features(one)
     others, other_types = _features(other)
-    return len(words & others) / len(words | others) + (len(types & other_types) - 1) / len(types | other_types)
+    return _overlap(words, others) + _overlap(types, other_types)
 
 
 @lru_cache(maxsize=4096)
 def _features(relation: RelationType) -> tuple[frozenset[str], frozenset[str]]:
-    """Words of the name and the description, and the types with a mark between head and tail."""
+    """Words of the name and the description, and the types, those of heads apart from those of tails."""
     words = re.findall(r"\w+", f"{relation.name} {relation.description}".lower())
-    return frozenset(words or [relation.name]), frozenset((*relation.head_types, "->", *relation.tail_types))
+    types = [f"{name} ->" for name in relation.head_types] + [f"-> {name}" for name in relation.tail_types]
+    return frozenset(words), frozenset(types)
+
+
+def _overlap(some: frozenset[str], others: frozenset[str]) -> float:
+    return len(some & others) / len(some | others) if some or others else 0.0
 
 
 def express(document: Document, schema: Schema) -> list[Triple] | None:
