@@ -120,6 +120,7 @@ def _settings(run: Run) -> dict[str, Any]:
         "batch_size": run.batch_size,
         "window_tokens": run.window_tokens,
         "limit": run.limit,
+        "sample": run.sample,
     }
 
 

@@ -13,7 +13,7 @@ from genre_x.document import Document
 from genre_x.errors import DataError
 from genre_x.interfaces import GenerationConfig
 from genre_x.predictions import Prediction, ProtocolName, ShotsInfo, finished, read_predictions, writer
-from genre_x.protocols import draw_for_each, load_relation_names, restrict, unseen_relations
+from genre_x.protocols import draw_for_each, load_relation_names, restrict, sample, unseen_relations
 from genre_x.result_table import calibration_table, result_tables
 from genre_x.sources import Source, load_sources
 from genre_x.task import load_task
@@ -92,6 +92,7 @@ def evaluate(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on behind what is in --predictions already.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many documents.")] = None,
+    sample_size: Annotated[int | None, typer.Option("--sample", min=1, help="So many documents of each set, drawn.")] = None,
     protocol: Annotated[
         ProtocolOption | None, typer.Option(help="What the model has seen of these data; stored with the result.")
     ] = None,
@@ -129,6 +130,8 @@ def evaluate(
         sets, sources = load_sources(datasets, split or ["test"], format=data_format, task=loaded_task)
         if unseen is not None or relations_file is not None:
             sets = [_unseen(one, unseen, relations_file, seed) for one in sets]
+        if sample_size is not None:
+            sets = [sample(one, sample_size, seed=seed) for one in sets]
         examples: list[tuple[Document, ...]] = []
         info = None
         if few_shot and loaded_task:
@@ -155,6 +158,7 @@ def evaluate(
             config=GenerationConfig(max_new_tokens=max_new_tokens, seed=seed),
             batch_size=batch_size,
             limit=limit,
+            sample=sample_size,
             sources=sources,
             task=task,
             protocol=protocol.protocol if protocol else _implied_protocol(unseen, relations_file, examples),

@@ -56,6 +56,7 @@ class Evaluation:
         batch_size: Windows side by side.
         window_tokens: As of the extractor; the default reads a record of a data set as a whole where it can.
         limit: Only the first so many documents.
+        sample: To how many documents each set was cut down by drawing, stored with the result.
         sources: Where the sets come from, one for each; or none.
         task: Name of the task whose schema was used, stored with the result.
         protocol: Stored with the result.
@@ -73,6 +74,7 @@ class Evaluation:
     batch_size: int = 32
     window_tokens: int = MAX_WINDOW_TOKENS
     limit: int | None = None
+    sample: int | None = None
     sources: Sequence[Source] = ()
     task: str | None = None
     protocol: ProtocolName | None = None
@@ -121,6 +123,7 @@ class Evaluation:
             batch_size=self.batch_size,
             window_tokens=self.window_tokens,
             limit=self.limit,
+            sample=self.sample,
             seed=self.config.seed,
             versions=surroundings["versions"],
             git_commit=surroundings["git_commit"],

@@ -76,7 +76,9 @@ class Run(_Frozen):
         relations: All relations that the model could choose from; in `zero-shot` the unseen ones.
         n_examples: Most few-shot examples in a prompt.
         generation: As in `GenerationConfig`.
-        seed: For generation, for drawing relations and examples, and for resampling.
+        limit: Only the first so many documents were read.
+        sample: So many documents of each set were drawn.
+        seed: For generation, for drawing documents, relations and examples, and for resampling.
     """
 
     task: str | None = None
@@ -94,6 +96,7 @@ class Run(_Frozen):
     batch_size: int
     window_tokens: int
     limit: int | None = None
+    sample: int | None = None
     seed: int = 0
     versions: dict[str, str]
     git_commit: str | None = None

@@ -102,6 +102,17 @@ def _restricted_schema(schema: Schema, wanted: Collection[str]) -> Schema:
     return Schema(name=schema.name, relation_types=relation_types, entity_types=schema.entity_types)
 
 
+def sample(one: AnnotatedSet, n: int, *, seed: int = 0) -> AnnotatedSet:
+    """A set with `n` of its documents, drawn by seed and in their order; the set itself if it has no more.
+
+    Data sets are often sorted by relation, so their first documents stand for little.
+    """
+    if len(one.documents) <= n:
+        return one
+    places = sorted(random.Random(seed).sample(range(len(one.documents)), n))
+    return replace(one, documents=tuple(one.documents[place] for place in places))
+
+
 def draw_shots(
     pool: AnnotatedSet, k: int, *, per_relation: bool = False, seed: int = 0, without: Collection[str] = ()
 ) -> tuple[Document, ...]:
@@ -129,13 +140,14 @@ def draw_shots(
         return tuple(documents[:k])
     drawn: list[Document] = []
     for relation in pool.schema.relation_types:
-        if not any(_states(document, relation.name) for document in documents):
+        if not any(_states(document, relation.name) for document in pool.documents):
             continue
         missing = k - sum(_states(document, relation.name) for document in drawn)
         more = [document for document in documents if _states(document, relation.name) and document not in drawn]
         if missing > len(more):
             raise DataError(
-                f"Can't draw {k} examples of {relation.name!r} from {pool.name!r}: it has {k - missing + len(more)} of them."
+                f"Can't draw {k} examples of {relation.name!r} from {pool.name!r}: it has {k - missing + len(more)} "
+                "in documents that are not tested on."
             )
         drawn += more[: max(0, missing)]
     rng.shuffle(drawn)

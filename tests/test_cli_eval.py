@@ -293,6 +293,14 @@ def test_zero_shot_asks_for_drawn_relations_only(dataset, silent, tmp_path):
     assert drawn == {"knows", "likes", "sees"}
 
 
+def test_a_sample_of_the_documents(dataset, silent, tmp_path):
+    out = tmp_path / "r.json"
+    done = invoke("eval", dataset, "--model", "m", "--split", "test", "--split", "train", "--sample", 2, "--out", out)
+    assert done.exit_code == 0, done.output
+    result = read(out)
+    assert (result["sample"], result["n_documents"], [one["n_documents"] for one in result["sets"]]) == (2, 4, [2, 2])
+
+
 def test_zero_shot_relations_from_a_file(dataset, silent, tmp_path):
     names = tmp_path / "names.yaml"
     names.write_text("[Sees, likes]\n", encoding="utf-8")

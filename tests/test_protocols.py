@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document, Mention, Triple
 from genre_x.errors import DataError, UnknownNameError
-from genre_x.protocols import draw_shots, load_relation_names, restrict, unseen_relations
+from genre_x.protocols import draw_for_each, draw_shots, load_relation_names, restrict, sample, unseen_relations
 from genre_x.schema import EntityType, RelationType, Schema
 
 ADA, BOB = Mention(0, 3, "Ada"), Mention(8, 11, "Bob")
@@ -83,6 +85,15 @@ def test_nothing_left_is_an_error():
         restrict(DATA, ["never used"])
 
 
+def test_a_sample_is_drawn_by_seed_and_keeps_the_order():
+    ids = [one.id for one in DATA.documents]
+    drawn = [[one.id for one in sample(DATA, 3, seed=seed).documents] for seed in range(20)]
+    assert all(len(found) == 3 and found == sorted(found, key=ids.index) for found in drawn)
+    assert {name for found in drawn for name in found} == set(ids)
+    assert drawn == [[one.id for one in sample(DATA, 3, seed=seed).documents] for seed in range(20)]
+    assert sample(DATA, 7) is DATA
+
+
 def test_shots_are_drawn_by_seed_and_never_from_tested_texts():
     tested = DATA.documents[0].text
     drawn = {seed: draw_shots(DATA, 3, seed=seed, without=[tested]) for seed in range(20)}
@@ -103,10 +114,32 @@ def test_shots_for_each_relation():
     assert len(orders) > 1  # not sorted by relation, which a model could learn to expect
 
 
+def test_the_tested_documents_themselves_are_no_pool():
+    small = restrict(DATA, ["met", "saw"])
+    for per_relation in (False, True):
+        with pytest.raises(DataError, match="Can't draw 1 examples"):
+            draw_for_each([small], [DATA], 1, per_relation=per_relation)
+
+
+def test_each_set_has_its_own_pool():
+    other = AnnotatedSet("t", SCHEMA, (document("t1", "child"), document("t2", "child")), "Extract.")
+    mine = AnnotatedSet("s", SCHEMA, (document("s1", "met"), document("s2", "met")), "Extract.")
+    tested = [replace(other, documents=other.documents[:1]), replace(mine, documents=mine.documents[:1])]
+    assert [[one.id for one in shots] for shots in draw_for_each(tested, [mine, other], 1)] == [["t2"], ["s2"]]
+    with pytest.raises(DataError, match="No examples for 'u': there are 's', 't'"):
+        draw_for_each([replace(other, name="u")], [mine, other], 1)
+
+
+def test_a_pool_has_only_the_relations_that_are_asked_for():
+    small = restrict(annotated(document("x", "met")), ["met"])
+    pool = annotated(document("a", "met"), document("b", "saw"), document("c", "met", "saw"))
+    assert [one.id for one in draw_for_each([small], [pool], 1)[0]] == ["a"]
+
+
 def test_a_document_counts_for_all_its_relations():
     pool = restrict(annotated(document("both", "met", "saw")), ["met", "saw"])
     assert [one.id for one in draw_shots(pool, 1, per_relation=True)] == ["both"]
-    with pytest.raises(DataError, match="Can't draw 2 examples of 'met' from 's': it has 1 of them"):
+    with pytest.raises(DataError, match="Can't draw 2 examples of 'met' from 's': it has 1 in documents"):
         draw_shots(pool, 2, per_relation=True)
 
 
