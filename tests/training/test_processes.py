@@ -37,7 +37,7 @@ def test_two_processes_are_one_with_twice_the_batch(make_config, tiny_decoder, t
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
     first, second = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
     for name, weights in first.items():
-        assert torch.allclose(weights.float(), second[name].float(), atol=2e-3), name
+        assert (weights.float() - second[name].float()).abs().mean() < 1e-4, name
     result = json.loads((tmp_path / "two" / "training.json").read_text(encoding="utf-8"))
     assert result["n_processes"] == 2
     assert len([entry for entry in result["log"] if "eval_f1" in entry]) == 2

@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from genre_x.backends.packed import PackedDecoder
 from genre_x.errors import SchemaError
 from genre_x.models import find_model, load_model
 from genre_x.training.config import AdapterConfig, RegularizationConfig
@@ -19,6 +20,7 @@ from genre_x.training.parts import (
     token_embeddings,
 )
 from genre_x.training.perturbation import add_noise
+from genre_x.training.scorer import generating
 from genre_x.training.trainer import SeededByLength, build_trainer, lora_config
 
 STEPS = {"epochs": 1, "batch_size": 4, "learning_rate": 1e-2, "warmup_ratio": 0.0}
@@ -104,9 +106,8 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(model_folder, 
     )
     assert one == pytest.approx(other, rel=1e-4)
     for name, tensor in large.model.state_dict().items():
-        assert torch.allclose(tensor, small.model.state_dict()[name], atol=2e-3), (
-            name
-        )  # Adam's first step is of the rate's size
+        # Adam's first step is of the rate's size, in the direction of the sign, so a gradient of nearly zero may go either way.
+        assert (tensor - small.model.state_dict()[name]).abs().mean() < 1e-4, name
 
 
 def test_dropout_is_set_where_the_architecture_has_it(tiny_decoder, tiny_seq2seq, make_config, tmp_path):
@@ -195,7 +196,7 @@ def test_fgm_adds_the_gradient_at_the_shifted_embeddings(tiny_decoder, make_trai
 def test_fgm_raises_the_loss_of_its_second_pass(model_folder, make_trainer, changes):
     trainer = make_trainer(
         model_folder,
-        regularization={"fgm_epsilon": 0.5},
+        regularization={"fgm_epsilon": 0.1},
         optimizer={**STEPS, "batch_size": 2, "gradient_accumulation_steps": 2},
         **changes,
     )
@@ -265,7 +266,7 @@ def test_frozen_parts_stay_as_they_are(model_folder, make_trainer):
     highest = [f"{prefix}.1." for prefix, _ in layer_stacks(trainer.model)]
     assert len(lowest) == (2 if trainer.model.config.is_encoder_decoder else 1)
     assert not any(name.startswith(prefix) for name in moved for prefix in lowest)
-    assert not any("embed_tokens" in name or "shared" in name or "lm_head" in name for name in moved)
+    assert not any("embed_tokens" in name or "shared" in name for name in moved)
     for prefix in highest:
         assert any(name.startswith(prefix) for name in moved)
 
@@ -273,6 +274,7 @@ def test_frozen_parts_stay_as_they_are(model_folder, make_trainer):
 def test_freezing_everything_is_refused(tiny_decoder):
     model, _ = load_model(find_model(str(tiny_decoder)))
     model.model.norm.requires_grad_(False)
+    model.lm_head.requires_grad_(False)
     with pytest.raises(SchemaError, match="leaves no weights to train"):
         freeze(model, ["embeddings", "layers:2"])
 
@@ -301,6 +303,19 @@ def test_an_adapter_for_modules_that_are_not_there_is_refused(tiny_decoder):
         adapter_targets(model, AdapterConfig(target_modules=("query",)))
     config = lora_config(model, AdapterConfig(rank=3, alpha=5, dropout=0.25))
     assert (config.r, config.lora_alpha, config.lora_dropout, config.target_modules) == (3, 5, 0.25, "all-linear")
+
+
+def test_generation_leaves_mixed_precision_aside_and_puts_it_back(tiny_decoder, make_trainer):
+    trainer = make_trainer(tiny_decoder, precision="bf16")
+    trainer.train()
+    ids = torch.arange(20)[None]
+    mixed = trainer.model(ids).logits
+    with generating(trainer.model) as base, torch.no_grad():
+        exact = base.eval()(ids).logits
+        assert PackedDecoder.for_model(base) is not None
+    assert not torch.equal(mixed, exact)
+    assert torch.allclose(mixed, exact, atol=0.3)
+    assert torch.equal(trainer.model(ids).logits, mixed)
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone(tiny_decoder, make_trainer):
