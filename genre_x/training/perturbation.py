@@ -74,7 +74,8 @@ class AdversarialShift:
     def _shift(self, gradient: torch.Tensor) -> torch.Tensor:
         """*Shape:* (batch_size, length, width); the norm is that of a whole sequence."""
         norms = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(gradient.dtype).tiny)
-        return (self.epsilon / norms)[:, None, None] * gradient
+        shift: torch.Tensor = (self.epsilon / norms)[:, None, None] * gradient
+        return shift
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What a run starts from, checked before any weights are loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def make_plan(config: TrainingConfig, *, resume: bool) -> Plan:
     """
     faults: list[str] = []
     sources: dict[str, list[LoadedSource]] = {}
-    try_each = {
+    try_each: dict[str, Callable[[], object]] = {
         "template": lambda: PromptTemplate.load(config.template),
         "output_format": lambda: get_format(config.output_format),
         "train": lambda: sources.update(train=load_mixture(config.train, config.seed)),
