@@ -123,13 +123,13 @@ def test_the_rate_of_empty_answers(make_builder, rate, most):
     schema = Schema(name="s", relation_types=tuple(RelationType(name=f"r{number}") for number in range(20)))
     pair = (Mention(0, 1, "A"), Mention(2, 3, "B"))
     documents = tuple(
-        Document(str(number), f"A B {number}.", None, (Triple(pair[0], f"r{number % 20}", pair[1]),)) for number in range(300)
+        Document(str(number), f"A B {number}.", None, (Triple(pair[0], f"r{number % 20}", pair[1]),)) for number in range(160)
     )
     source = AnnotatedSet("s", schema, documents, "Extract.")
     builder = make_builder(empty_rate=rate, max_documents=most, max_tokens=5000)
-    episodes = [e for seed in range(4) for e in builder.build(source, random.Random(seed))]
+    episodes = [e for seed in range(2) for e in builder.build(source, random.Random(seed))]
     share = sum(e.n_empty for e in episodes) / sum(e.n_documents for e in episodes)
-    assert share == pytest.approx(rate, abs=0.05)
+    assert share == pytest.approx(rate, abs=0.07)
 
 
 def test_documents_without_triples_are_left_out_beyond_the_rate(typed_set, make_builder):

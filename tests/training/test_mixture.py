@@ -1,8 +1,11 @@
 import json
 import random
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from genre_x.errors import DataError, UnknownNameError
@@ -250,6 +253,15 @@ class TestAugmentation:
         assert sum(document.text.startswith("Truly, ") for document in source.sets[0].documents) == 5
         (report,) = build_reports([source], make_builder(), random.Random(0))
         assert report.n_untranslated == 5
+
+
+def test_the_mixture_in_the_readme_is_valid(monkeypatch):
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    (text,) = re.findall(r"```yml\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    mixture = Mixture.model_validate(yaml.safe_load(text))
+    assert mixture.replay.mixture.sources
+    assert mixture.augmentation.synonyms.is_file()
 
 
 def test_a_mixture_is_a_file_a_list_or_written_out(folder):
