@@ -18,7 +18,7 @@ from genre_x.schema import Schema
 from genre_x.training.augmentation import Augmenter
 from genre_x.training.config import EpisodesConfig
 from genre_x.training.joining import Candidate, joined
-from genre_x.training.schemas import SchemaSampler, express, is_grounded, load_paraphrases
+from genre_x.training.schemas import SchemaSampler, express, express_mentions, is_grounded, load_paraphrases
 from genre_x.training.tally import LeftOut, Tally
 
 _LOOK_AHEAD = 400
@@ -202,7 +202,8 @@ class _Pass:
             return LeftOut.UNKNOWN_TYPES
         if not is_grounded(document, triples):
             return LeftOut.UNGROUNDED
-        return _Turn(document.text, self.builder.output_format.write(triples, schema), is_empty=not triples)
+        answer = self.builder.output_format.write(triples, schema, express_mentions(document, schema))
+        return _Turn(document.text, answer, is_empty=not triples)
 
     def _exchange(self, schema: Schema, turn: _Turn) -> tuple[Message, ...]:
         """The chat with this document alone; its last two messages are what it adds to a longer one."""

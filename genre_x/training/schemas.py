@@ -214,6 +214,20 @@ def express(document: Document, schema: Schema) -> list[Triple] | None:
     return list({_spelled(triple): triple for triple in reversed(found)}.values())[::-1]
 
 
+def express_mentions(document: Document, schema: Schema) -> list[Mention]:
+    """The document's mentions of the types that `schema` shows, under its names; all of them, untyped, if it shows none.
+
+    Left out are those that begin or end inside a word, since no constraint lets a model write them.
+    """
+    limits = {limit for span in chunks(document.text) for limit in span}
+    found = []
+    for mention in document.mentions or ():
+        name = schema.resolve_type(mention.type or "")
+        if limits.issuperset(mention.span) and normalized(mention.text) and (name or not schema.entity_types):
+            found.append(replace(mention, type=name))
+    return found
+
+
 def is_grounded(document: Document, triples: Iterable[Triple]) -> bool:
     """Whether the constraint lets a model write these triples of the document: see `genre_x.constraints.span_rules`.
 

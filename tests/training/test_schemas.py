@@ -6,7 +6,7 @@ from genre_x.document import Document, Mention, Triple
 from genre_x.errors import SchemaError
 from genre_x.schema import EntityType, RelationType, Schema
 from genre_x.training.config import EpisodesConfig
-from genre_x.training.schemas import SchemaSampler, confusable, express, is_grounded, load_paraphrases
+from genre_x.training.schemas import SchemaSampler, confusable, express, express_mentions, is_grounded, load_paraphrases
 
 PERSON, PLACE = EntityType(name="person", description="a human", aliases=("PER",)), EntityType(name="place", aliases=("LOC",))
 SCHEMA = Schema(
@@ -169,3 +169,15 @@ def test_a_file_of_paraphrases_is_checked(tmp_path):
             load_paraphrases(path)
     with pytest.raises(SchemaError, match="Can't read the paraphrases"):
         load_paraphrases(tmp_path / "none.yaml")
+
+
+def test_mentions_are_given_the_names_of_the_schema():
+    renamed = Schema(
+        name="s",
+        entity_types=(EntityType(name="human", aliases=("person", "PER")),),
+        relation_types=(RelationType(name="spouse", head_types=("human",), tail_types=("human",)),),
+    )
+    document = Document("d", TEXT, (ADA, ROME, BOB, Mention(1, 3, "da", "PER")))
+    assert [(m.text, m.type) for m in express_mentions(document, renamed)] == [("Ada", "human"), ("Bob", "human")]
+    untyped = Schema(name="s", relation_types=(RelationType(name="spouse"),))
+    assert [(m.text, m.type) for m in express_mentions(document, untyped)] == [("Ada", None), ("Rome", None), ("Bob", None)]
