@@ -4,7 +4,7 @@ DEMO_VENV ?= .venv
 TEST_VENV ?= .venv-test
 DATASETS ?= ../shared/datasets
 
-.PHONY: demo test lint format results clean
+.PHONY: demo test lint format results calibration clean
 
 demo: $(DEMO_VENV)/.installed
 	$(DEMO_VENV)/bin/genre-x --verbose extract --file eval/data/demo.txt --task prompts/general.yaml --min-score 0.5
@@ -21,21 +21,41 @@ format: $(TEST_VENV)/.installed
 	$(TEST_VENV)/bin/ruff check --fix .
 	$(TEST_VENV)/bin/ruff format .
 
-# The result files behind the tables of README.md and of the model card; an hour on two cores, and needs the data sets.
-results: $(TEST_VENV)/.installed
-	$(foreach model,base default,$(call quality,$(model)))
-	$(TEST_VENV)/bin/python -m eval.formats --output-format rows
-	$(TEST_VENV)/bin/python -m eval.formats --output-format objects
+# The result files of the default model, its calibration, and the report; an hour on two cores, and needs the data sets.
+# What was tried (`python -m eval.experiments`) and the training runs take longer and have commands of their own.
+results: calibration
+	$(call measure,conll04,test,transfer,,--task eval/tasks/conll04.yaml)
+	$(call measure,ade,test,supervised,,--task eval/tasks/ade.yaml)
+	$(call measure,scierc,test,supervised,,)
+	$(call measure,crossre,test,supervised,,--sample 400)
+	$(call measure,fewrel,dev,zero-shot,.zero-shot,--relations-file eval/zero_shot.yaml)
+	$(call measure,fewrel,test_pubmed,zero-shot,.zero-shot,--unseen 10)
+	$(GENRE_X) eval eval/data/general.dev.jsonl --task general --few-shot --out eval/results/quality.general.default.json
 	$(TEST_VENV)/bin/python -m eval.speed --precision float32 --task eval/tasks/conll04.yaml --max-new-tokens 96
 	$(TEST_VENV)/bin/python -m eval.report
 
-define quality
-	$(TEST_VENV)/bin/genre-x eval $(DATASETS)/conll04 --split test --task eval/tasks/conll04.yaml --model $(1) \
-		--out eval/results/quality.conll04.$(1).json
-	$(TEST_VENV)/bin/genre-x eval $(DATASETS)/conll04 --split dev --task eval/tasks/conll04.yaml --model $(1) \
-		--out eval/results/quality.conll04-dev.$(1).json
-	$(TEST_VENV)/bin/genre-x eval eval/data/general.dev.jsonl --task general --few-shot --model $(1) \
-		--out eval/results/quality.general.$(1).json
+# Fitted on development splits, of data sets and of our own sentences, with and without examples in the prompt.
+calibration: $(TEST_VENV)/.installed
+	$(call predict,ade,dev,--task eval/tasks/ade.yaml)
+	$(call predict,scierc,dev,)
+	$(call predict,crossre,dev,--sample 400)
+	for task in general news biomedical finance legal supply_chain social_media; do \
+		$(GENRE_X) eval eval/data/$$task.dev.jsonl --task $$task --few-shot --calibration none --resume \
+			--predictions runs/predictions/$$task.dev.jsonl || exit 1; done
+	$(GENRE_X) calibrate runs/predictions/*.dev.jsonl --out genre_x/default_model/calibration.json
+
+GENRE_X = $(TEST_VENV)/bin/genre-x
+
+# data set, split, protocol, variant, options
+define measure
+	$(GENRE_X) eval $(DATASETS)/$(1) --split $(2) --protocol $(3) $(5) --resume \
+		--predictions runs/predictions/$(1).$(2)$(4).jsonl --out eval/results/quality.$(1)-$(2).default$(4).json
+
+endef
+
+# data set, split, options
+define predict
+	$(GENRE_X) eval $(DATASETS)/$(1) --split $(2) $(3) --calibration none --resume --predictions runs/predictions/$(1).$(2).jsonl
 
 endef
 
