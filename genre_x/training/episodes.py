@@ -160,10 +160,14 @@ class _Pass:
             if found is None:
                 break
             place, turn = found
-            longer = (*messages, *self._exchange(schema, turn)[-2:])
+            alone = self._exchange(schema, turn)
+            longer = (*messages, *alone[-2:])
             n_longer = self.builder.count_tokens(longer)
             if n_longer > config.max_tokens:
-                break
+                if self.builder.count_tokens(alone) <= config.max_tokens:
+                    break
+                self._leave(self.waiting.pop(place), LeftOut.TOO_LONG)  # else it would end every episode that tries it
+                continue
             self.tally.use(self.waiting.pop(place).ids)
             messages, n_tokens = longer, n_longer
             turns.append(turn)
