@@ -131,7 +131,8 @@ class Pace(TrainerCallback):  # type: ignore[misc]
         if self._first_step is not None and state.global_step > self._first_step:
             n_steps = state.global_step - self._first_step
             n_tokens = state.num_input_tokens_seen - self._last_tokens
-            found["tokens_per_s"] = round(n_tokens / max(now - self._last, 1e-6), 1)
+            if n_tokens:  # an evaluation is logged right after the step before it
+                found["tokens_per_s"] = round(n_tokens / max(now - self._last, 1e-6), 1)
             found["minutes_left"] = round((state.max_steps - state.global_step) * (now - self._begun) / n_steps / 60, 2)
         self._last, self._last_tokens = now, state.num_input_tokens_seen
         return found
