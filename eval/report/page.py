@@ -6,12 +6,13 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from eval.report import cells
 from eval.report.details import error_section, language_section, origin_section, relation_section
 from eval.report.parts import Cell, Figure, Section, Table, paragraph
 from eval.report.published import Published
 from eval.report.quality import data_sections
 from eval.report.readme import format_table, speed_table
-from eval.report.results import QUALITY, ResultFile, Results
+from eval.report.results import QUALITY, ResultFile, Results, named
 from eval.report.runs import calibration_section, training_section, tried_section
 from eval.report.targets import Target, targets_table
 from eval.sentences import ROOT
@@ -42,7 +43,7 @@ def build(
         error_section(results),
         relation_section(results),
         calibration_section(results, calibration),
-        Section("Speed", [speed_table(results)]),
+        Section("Speed", [_speed_with_files(results)]),
         Section("Output formats", [format_table(results)]),
         training_section(results),
         tried_section(results),
@@ -50,6 +51,12 @@ def build(
         _others(results),
     ]
     return [_without_empty_tables(section) for section in found if not _is_empty(section)]
+
+
+def _speed_with_files(results: Results) -> Table:
+    table = speed_table(results)
+    rows = [[*row, cells.file(result)] for row, result in zip(table.rows, named(results, "speed."), strict=True)]
+    return Table([*table.header, "result file"], rows)
 
 
 def _others(results: Results) -> Section:

@@ -66,6 +66,7 @@ def learning_figure(run: ResultFile) -> Figure:
         panels[0].legend()
         if has_f1:
             _series(panels[1], run, "eval_f1", "development", "o-", scale=100)
+            panels[1].set_ylim(bottom=0)
             panels[1].set(xlabel="step", ylabel="strict F1 on development documents, %")
         for panel in panels:
             panel.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
@@ -83,8 +84,11 @@ def _series(axes: "Axes", run: ResultFile, key: str, label: str, style: str, *, 
         axes.plot(*zip(*points, strict=True), style, color=color, label=label)
 
 
-def f1_figure(name: str, title: str, results: Sequence[ResultFile], systems: Sequence[System]) -> Figure:
-    """Strict F1 of ours with intervals, above what is published."""
+def f1_figure(
+    name: str, title: str, results: Sequence[ResultFile], comparable: Sequence[System], others: Sequence[System]
+) -> Figure:
+    """Strict F1 of ours with intervals, above published scores that can be compared, above those that can't."""
+    systems = [*comparable, *others]
     with mpl.rc_context(_STYLE):
         labels = [f"{result.text('model')}, {result.name}" for result in results]
         labels += [f"{one.system} ({one.metric}, {one.protocol})" for one in systems]
@@ -92,8 +96,8 @@ def f1_figure(name: str, title: str, results: Sequence[ResultFile], systems: Seq
         axes = canvas.subplots()
         for place, result in enumerate(results):
             _own_point(axes, place, result)
-        places = range(len(results), len(labels))
-        axes.plot([one.score for one in systems], places, "D", color=BLACK, markerfacecolor=WHITE, label="published")
+        for place, one in enumerate(systems, start=len(results)):
+            axes.plot([one.score], [place], "D", color=BLACK, markerfacecolor=BLACK if one in comparable else WHITE)
         axes.set(yticks=range(len(labels)), yticklabels=labels, xlabel="F1, %", xlim=(0, 100), ylim=(len(labels) - 0.5, -0.5))
         axes.grid(axis="x", color=GREY, linewidth=0.3)
         if systems:
@@ -103,8 +107,9 @@ def f1_figure(name: str, title: str, results: Sequence[ResultFile], systems: Seq
             _svg(canvas),
             "F1 of our results above published ones; the tables above have the numbers.",
             paragraph(
-                f"{title}. Filled: ours, strict, with intervals where the file has them",
-                "; open: published, most of which can't be compared as they stand (table above)" if systems else "",
+                f"{title}. Dots: ours, strict, with intervals where the file has them",
+                "; filled diamonds: published, nothing known against comparing them" if comparable else "",
+                "; open diamonds: published, not comparable, for the reasons in the table" if others else "",
                 ". ",
                 *_files(results),
             ),

@@ -58,13 +58,15 @@ def _data_section(name: str, protocol: str, entities: str, found: Sequence[Resul
     if limited:
         parts.append(paragraph("Only the first documents were read, as their number says: ", *_listed(limited), "."))
     systems = published.of(name)
+    reasons = {system: _reasons(system, protocol, entities, found) for system in systems}
     if systems:
-        reasons = {system: _reasons(system, protocol, entities, found) for system in systems}
         parts += [_published_table(reasons), _comparison(reasons)]
     if about and about.note:
         parts.append(paragraph(about.note))
     if systems or len(found) > 1:
-        parts.append(f1_figure(f"f1.{name}.{protocol}.{entities}".replace(" ", "-"), title, found, systems))
+        comparable = [system for system in systems if not reasons[system]]
+        others = [system for system in systems if reasons[system]]
+        parts.append(f1_figure(f"f1.{name}.{protocol}.{entities}".replace(" ", "-"), title, found, comparable, others))
     return Section(title, parts)
 
 

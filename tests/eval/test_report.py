@@ -151,6 +151,14 @@ def test_no_number_is_from_nowhere(sections, lasting_folder, lasting_files):
     assert set(re.findall(r"\d+(?:\.\d+)?", page)) <= known
 
 
+def test_published_scores_that_can_be_compared_are_filled(sections):
+    first = sections[1].sections[0]
+    (figure,) = (part for part in first.parts if part.kind == "figure")
+    assert "filled diamonds: published, nothing known" in figure.caption.markdown
+    assert "open diamonds: published, not comparable" in figure.caption.markdown
+    assert "Alike (strict, supervised)" in figure.svg
+
+
 def test_two_runs_write_the_same_bytes(sections, lasting_folder, lasting_files, tmp_path_factory):
     folders = [tmp_path_factory.mktemp("out") for _ in range(2)]
     write(sections, folders[0])
