@@ -147,11 +147,13 @@ class _Pass:
         config = self.builder.config
         turn = self._turn(first, schema)
         if isinstance(turn, LeftOut):
-            return self._leave(first, turn)
+            self._leave(first, turn)
+            return None
         messages = self._exchange(schema, turn)
         n_tokens = self.builder.count_tokens(messages)
         if n_tokens > config.max_tokens:
-            return self._leave(first, LeftOut.TOO_LONG)
+            self._leave(first, LeftOut.TOO_LONG)
+            return None
         turns = [turn]
         self.tally.use(first.ids)
         shown = {r.name for r in self.source.schema.relation_types if schema.resolve_relation(r.name) is not None}

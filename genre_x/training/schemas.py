@@ -152,7 +152,7 @@ class SchemaSampler:
         """
         spelling = rng.choice(_SPELLINGS)
         taken = {name for one in known for name in (one.name, *one.aliases)} | set(LITERAL_TYPES)
-        names = {}
+        names: dict[str, str] = {}
         for one in types:
             paraphrases = self.paraphrases.get(one.name, ())
             labels = [label for label in one.aliases if label.lower() != one.name]
