@@ -151,7 +151,7 @@ class SchemaSampler:
         A new name that another type of the whole schema has would make `express` take that one's triples for this one's.
         """
         spelling = rng.choice(_SPELLINGS)
-        taken = {name for one in known for name in (one.name, *one.aliases)} | set(LITERAL_TYPES)
+        taken: set[str] = {name for other in known for name in (other.name, *other.aliases)} | set(LITERAL_TYPES)
         names: dict[str, str] = {}
         for one in types:
             paraphrases = self.paraphrases.get(one.name, ())
