@@ -151,7 +151,9 @@ class SchemaSampler:
         A new name that another type of the whole schema has would make `express` take that one's triples for this one's.
         """
         spelling = rng.choice(_SPELLINGS)
-        taken: set[str] = {name for other in known for name in (other.name, *other.aliases)} | set(LITERAL_TYPES)
+        taken = set(LITERAL_TYPES)
+        for other in known:
+            taken |= {other.name, *other.aliases}
         names: dict[str, str] = {}
         for one in types:
             paraphrases = self.paraphrases.get(one.name, ())
