@@ -10,12 +10,12 @@ from genre_x.backends.fake import FakeBackend
 from genre_x.calibration import Calibration, FittedOn, select
 from genre_x.document import Document, Mention, Triple
 from genre_x.errors import DataError, SchemaError
+from genre_x.evaluation.fitting import best_threshold, fit, fit_isotonic, fit_temperature
+from genre_x.evaluation.predictions import Prediction, Run, SetInfo
+from genre_x.evaluation.reliability import calibration_error, reliability_bins
 from genre_x.extractor import Extractor
-from genre_x.fitting import best_threshold, fit, fit_isotonic, fit_temperature
 from genre_x.interfaces import Completion
 from genre_x.models import find_calibration
-from genre_x.predictions import Prediction, Run, SetInfo
-from genre_x.reliability import calibration_error, reliability_bins
 from genre_x.schema import RelationType, Schema
 from genre_x.task import Task
 

@@ -6,8 +6,8 @@ from eval.report import cells
 from eval.report.parts import DASH, Cell, Section, Table, paragraph
 from eval.report.published import NOT_STATED, Published
 from eval.report.results import ResultFile, Results, Step, scored
-from genre_x.diagnosis import FALSE_POSITIVE_CLASSES
 from genre_x.document import Reason
+from genre_x.evaluation.diagnosis import FALSE_POSITIVE_CLASSES
 
 _PAIRS = "Strict; a wrong and a missed triple that resemble each other are one error with two sides:"
 _REJECTED = "Output that was not kept, by reason:"

@@ -16,7 +16,7 @@ def bins(right):
 
 
 def full():
-    """As `genre_x.assessment.assess` gives it."""
+    """As `genre_x.evaluation.assessment.assess` gives it."""
     return {
         "dataset": "toy",
         "split": "test",

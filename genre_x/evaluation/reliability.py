@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_x.predictions import Prediction, Run
+from genre_x.evaluation.predictions import Prediction, Run
 from genre_x.scoring import Matching, triple_key
 
 N_BINS = 10

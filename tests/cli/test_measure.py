@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 from genre_x.backends.fake import FakeBackend
 from genre_x.calibration import Calibration
 from genre_x.cli import app
+from genre_x.evaluation.predictions import read_predictions
 from genre_x.interfaces import Completion
-from genre_x.predictions import read_predictions
 
 runner = CliRunner()
 TASK = """

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genre_x.document import Document, Mention, Triple
-from genre_x.predictions import Prediction, Run, SetInfo
-from genre_x.reliability import calibration_error, cumulative, curve, labelled, reliability_bins
+from genre_x.evaluation.predictions import Prediction, Run, SetInfo
+from genre_x.evaluation.reliability import calibration_error, cumulative, curve, labelled, reliability_bins
 
 TEXT = "Ada met Bob."
 ADA, BOB = Mention(0, 3, "Ada"), Mention(8, 11, "Bob")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from genre_x.bootstrap import intervals
+from genre_x.evaluation.bootstrap import intervals
 from genre_x.scoring import MATCHINGS, Counts, DocumentCounts, add_up
 
 
@@ -62,7 +62,7 @@ def test_the_interval_of_a_share_has_the_width_of_the_binomial():
 def test_many_documents_are_drawn_in_parts_with_the_same_result(monkeypatch):
     documents = [counts(n % 2, n % 3, n % 5) for n in range(20)]
     whole = intervals(documents, n_resamples=50)
-    monkeypatch.setattr("genre_x.bootstrap._CELLS", 60)  # three resamples at a time
+    monkeypatch.setattr("genre_x.evaluation.bootstrap._CELLS", 60)  # three resamples at a time
     assert intervals(documents, n_resamples=50) == whole
 
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_x.backends.fake import FakeBackend
-from genre_x.diagnosis import FALSE_NEGATIVE_CLASSES, FALSE_POSITIVE_CLASSES, diagnose, tally
 from genre_x.document import Document, Mention, Reason, Triple
+from genre_x.evaluation.diagnosis import FALSE_NEGATIVE_CLASSES, FALSE_POSITIVE_CLASSES, diagnose, tally
 from genre_x.extractor import Extractor
 from genre_x.interfaces import GenerationConfig
 from genre_x.schema import EntityType, RelationType, Schema

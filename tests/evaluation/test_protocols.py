@@ -5,7 +5,7 @@ import pytest
 from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document, Mention, Triple
 from genre_x.errors import DataError, UnknownNameError
-from genre_x.protocols import draw_for_each, draw_shots, load_relation_names, restrict, sample, unseen_relations
+from genre_x.evaluation.protocols import draw_for_each, draw_shots, load_relation_names, restrict, sample, unseen_relations
 from genre_x.schema import EntityType, RelationType, Schema
 
 ADA, BOB = Mention(0, 3, "Ada"), Mention(8, 11, "Bob")

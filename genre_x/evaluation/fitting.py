@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from genre_x.calibration import Calibration, FittedOn, Method
 from genre_x.errors import DataError, require
-from genre_x.predictions import Prediction, Run
-from genre_x.reliability import Array, Labelled, calibration_error, cumulative, labelled, reliability_bins
+from genre_x.evaluation.predictions import Prediction, Run
+from genre_x.evaluation.reliability import Array, Labelled, calibration_error, cumulative, labelled, reliability_bins
 from genre_x.scoring import Matching
 
 MIN_SUPPORT = 20

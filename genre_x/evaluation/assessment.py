@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from genre_x.bootstrap import LEVEL, N_RESAMPLES, intervals
 from genre_x.calibration import AUTO, MISMATCH, Calibration, MinScore, check_min_score, select
-from genre_x.diagnosis import Fault, diagnose, tally
 from genre_x.document import Reason
-from genre_x.predictions import Prediction, Run
-from genre_x.reliability import (
+from genre_x.evaluation.bootstrap import LEVEL, N_RESAMPLES, intervals
+from genre_x.evaluation.diagnosis import Fault, diagnose, tally
+from genre_x.evaluation.predictions import Prediction, Run
+from genre_x.evaluation.reliability import (
     Labelled,
     bins_to_dicts,
     calibration_error,

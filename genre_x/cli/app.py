@@ -1,4 +1,4 @@
-"""The command line: `genre-x extract`, `task`, `train`; `cli_eval` adds `eval`, `score` and `calibrate`.
+"""The command line: `genre-x extract`, `task`, `train`; `measure` adds `eval`, `score` and `calibrate`.
 
 Results go to stdout and nothing else does. Errors are one line on stderr with exit code 1; `--debug` shows the traceback.
 Heavy packages are imported when a command needs them.
@@ -19,14 +19,9 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
-from genre_x import cli_eval
-from genre_x.cli_data import data_app
-from genre_x.document import Document, Extraction
-from genre_x.errors import GenreXError
-from genre_x.formats import get_format
-from genre_x.interfaces import GenerationConfig
-from genre_x.task import DEFAULT_TASK, load_task
-from genre_x.terminal import (
+from genre_x.cli import measure
+from genre_x.cli.data import data_app
+from genre_x.cli.terminal import (
     BackendOption,
     BatchOption,
     ConstraintOption,
@@ -40,6 +35,11 @@ from genre_x.terminal import (
     stderr,
     stdout,
 )
+from genre_x.document import Document, Extraction
+from genre_x.errors import GenreXError
+from genre_x.formats import get_format
+from genre_x.interfaces import GenerationConfig
+from genre_x.task import DEFAULT_TASK, load_task
 
 if TYPE_CHECKING:
     from genre_x.extractor import Extractor
@@ -53,7 +53,7 @@ app = typer.Typer(
 task_app = typer.Typer(help="Check and show task files.", no_args_is_help=True)
 app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
-cli_eval.register(app)
+measure.register(app)
 
 
 class Format(StrEnum):

@@ -12,15 +12,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from genre_x.assessment import assess
 from genre_x.calibration import Calibration, MinScore
 from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document
+from genre_x.evaluation.assessment import assess
+from genre_x.evaluation.predictions import Prediction, ProtocolName, Run, SetInfo, ShotsInfo
+from genre_x.evaluation.sources import Source
 from genre_x.extractor import MAX_WINDOW_TOKENS, Extractor
 from genre_x.interfaces import Backend, GenerationConfig, Strength
-from genre_x.predictions import Prediction, ProtocolName, Run, SetInfo, ShotsInfo
 from genre_x.scoring import symmetric_relations
-from genre_x.sources import Source
 from genre_x.task import Task
 
 VERSIONED = (

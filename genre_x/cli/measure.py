@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genre_x.calibration import Calibration, MinScore, check_min_score
-from genre_x.datasets import AnnotatedSet
-from genre_x.document import Document
-from genre_x.errors import DataError
-from genre_x.interfaces import GenerationConfig
-from genre_x.predictions import Prediction, ProtocolName, ShotsInfo, finished, read_predictions, writer
-from genre_x.protocols import draw_for_each, load_relation_names, restrict, sample, unseen_relations
-from genre_x.result_table import calibration_table, result_tables
-from genre_x.sources import Source, load_sources
-from genre_x.task import load_task
-from genre_x.terminal import (
+from genre_x.cli.result_table import calibration_table, result_tables
+from genre_x.cli.terminal import (
     BackendOption,
     BatchOption,
     ConstraintOption,
@@ -30,6 +22,14 @@ from genre_x.terminal import (
     quiet,
     stdout,
 )
+from genre_x.datasets import AnnotatedSet
+from genre_x.document import Document
+from genre_x.errors import DataError
+from genre_x.evaluation.predictions import Prediction, ProtocolName, ShotsInfo, finished, read_predictions, writer
+from genre_x.evaluation.protocols import draw_for_each, load_relation_names, restrict, sample, unseen_relations
+from genre_x.evaluation.sources import Source, load_sources
+from genre_x.interfaces import GenerationConfig
+from genre_x.task import load_task
 
 if TYPE_CHECKING:
     from genre_x.evaluation import Evaluation
@@ -179,7 +179,7 @@ def score(
 ) -> None:
     """Compute a result again from predictions; no model is loaded."""
     with errors(debug=context.obj):
-        from genre_x.assessment import assess
+        from genre_x.evaluation.assessment import assess
 
         run, found = read_predictions(predictions)
         if len(found) < run.n_documents:
@@ -190,7 +190,7 @@ def score(
         result = assess(run, found, calibration=fitted, min_score=min_score_of(min_score))
         _show(result, out)
         if plots is not None:
-            from genre_x.plots import plot_result
+            from genre_x.evaluation.plots import plot_result
 
             for file in plot_result(result, plots):
                 typer.echo(file)
@@ -209,7 +209,7 @@ def calibrate(
     """Fit a calibration and thresholds to predictions for development data."""
     with errors(debug=context.obj):
         from genre_x.evaluation import environment
-        from genre_x.fitting import fit
+        from genre_x.evaluation.fitting import fit
 
         fitted = fit(
             [read_predictions(path) for path in predictions],
@@ -300,7 +300,7 @@ def _report(
     min_score: MinScore,
     out: Path | None,
 ) -> None:
-    from genre_x.assessment import assess
+    from genre_x.evaluation.assessment import assess
 
     _show(assess(evaluation.run, predictions, calibration=calibration, min_score=min_score), out)
 

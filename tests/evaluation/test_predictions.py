@@ -4,7 +4,7 @@ import pytest
 
 from genre_x.document import Document, Mention, Reason, Rejection, Span, Triple
 from genre_x.errors import DataError
-from genre_x.predictions import Prediction, Run, SetInfo, finished, read_predictions, writer
+from genre_x.evaluation.predictions import Prediction, Run, SetInfo, finished, read_predictions, writer
 
 TEXT = "Ada met Bob."
 ADA, BOB = Mention(0, 3, "Ada", "person"), Mention(8, 11, "Bob", "person")

@@ -7,11 +7,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from genre_x.cli.terminal import errors, stderr, stdout
 from genre_x.datasets import AnnotatedSet
 from genre_x.readers import READERS, convert, read_annotated, relation_counts
 from genre_x.records import N_SHOWN
 from genre_x.task import load_task
-from genre_x.terminal import errors, stderr, stdout
 
 data_app = typer.Typer(help="Check and convert annotated data.", no_args_is_help=True)
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from genre_x.plots import plot_result
-from genre_x.reliability import bins_to_dicts, curve, reliability_bins
+from genre_x.evaluation.plots import plot_result
+from genre_x.evaluation.reliability import bins_to_dicts, curve, reliability_bins
 
 SCORES, RIGHT = np.array([0.1, 0.4, 0.9, 0.95]), np.array([0.0, 1.0, 1.0, 1.0])
 
