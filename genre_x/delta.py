@@ -66,9 +66,11 @@ def write_delta(base: Mapping[str, np.ndarray], tuned: Mapping[str, np.ndarray],
     stored: dict[str, np.ndarray] = {}
     about: dict[str, Any] = {"bits": bits, "group_size": GROUP_SIZE, "shapes": {}}
     n_weights, error, energy = 0, 0.0, 0.0
-    for name, old in base.items():
-        change = np.asarray(tuned[name], dtype=np.float32) - np.asarray(old, dtype=np.float32)
-        if not change.any():
+    for name in base:
+        new, old = (np.asarray(weights[name], dtype=np.float32) for weights in (tuned, base))
+        change = new - old
+        # A frozen weight that was saved in half precision differs by the rounding alone.
+        if not change.any() or np.array_equal(new, old.astype(np.float16).astype(np.float32)):
             continue
         n_weights += change.size
         about["shapes"][name] = list(change.shape)

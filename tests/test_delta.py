@@ -46,6 +46,12 @@ def test_vectors_are_stored_in_half_precision(tmp_path):
     assert dict(read_delta(tmp_path / DELTA_FILE))["norm"].tolist() == [0.125] * 3
 
 
+def test_frozen_weights_that_were_saved_in_half_precision_are_no_change(tmp_path):
+    base = {"frozen": np.full((4, 4), 0.1, dtype=np.float32), "norm": np.ones(2, dtype=np.float32)}
+    write_delta(base, {"frozen": base["frozen"].astype(np.float16), "norm": np.zeros(2)}, tmp_path / DELTA_FILE)
+    assert dict(read_delta(tmp_path / DELTA_FILE)).keys() == {"norm"}
+
+
 def test_weights_of_other_models_are_refused(tmp_path):
     with pytest.raises(ModelError, match=r"not those of the same model; they differ in b"):
         write_delta({"b": np.zeros(2)}, {"b": np.zeros(3)}, tmp_path / DELTA_FILE)
