@@ -103,7 +103,8 @@ class ShownProgress(TrainerCallback):  # type: ignore[misc]
         if parts:
             logger.info("step %d of %d: %s", state.global_step, state.max_steps, ", ".join(parts))
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def close(self) -> None:
+        """Take the bar away; a run that fails has no `on_train_end`."""
         self._bar.stop()
 
 

@@ -325,6 +325,17 @@ class TrainingConfig(_Strict):
     def _mixture(cls, value: object) -> object:
         return load_mapping(value)
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        faults = []
+        if self.adapter is not None and self.frozen:
+            faults.append("`frozen` is for training the weights themselves: set `adapter: null`, or see adapter.layers")
+        if sum(part.startswith("layers:") for part in self.frozen) > 1:
+            faults.append(f"`frozen` names layers more than once: {', '.join(self.frozen)}")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
     @classmethod
     def load(cls, path: str | Path) -> "TrainingConfig":
         """Read a YAML file; relative paths in it are relative to the working directory.

@@ -54,14 +54,14 @@ def build_trainer(
     if config.adapter is not None and not hasattr(model, "peft_config"):
         lora = lora_config(model, config.adapter)
         model = get_peft_model(model, lora)
-    pace = Pace(earlier_s)
+    pace, progress = Pace(earlier_s), ShownProgress()
     settings = arguments(config, len(records["train"]))
     options: dict[str, Any] = {
         "model": model,
         "train_dataset": Dataset.from_list(records["train"]),
         "eval_dataset": Dataset.from_list(records["dev"]),
         "processing_class": tokenizer,
-        "callbacks": [Stopping(config), ShownProgress(), pace],
+        "callbacks": [Stopping(config), progress, pace],
     }
     if is_seq2seq:
         options["args"] = Seq2SeqTrainingArguments(**settings)
@@ -69,7 +69,7 @@ def build_trainer(
     else:
         padding = 64 if config.compile_layers else None
         options["args"] = SFTConfig(**settings, max_length=None, pad_to_multiple_of=padding)
-    added = _Added.of(config, model, scorer=scorer, pace=pace)
+    added = _Added.of(config, model, scorer=scorer, pace=pace, progress=progress)
     trainer = _trainer_class(is_seq2seq=is_seq2seq)(added, **options)
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
     if config.tensorboard and trainer.is_world_process_zero():
@@ -151,14 +151,23 @@ class _Added:
     shift: AdversarialShift | None
     scorer: DevScorer | None
     pace: Pace
+    progress: ShownProgress
 
     @classmethod
-    def of(cls, config: TrainingConfig, model: "PreTrainedModel", *, scorer: DevScorer | None, pace: Pace) -> "_Added":
+    def of(
+        cls,
+        config: TrainingConfig,
+        model: "PreTrainedModel",
+        *,
+        scorer: DevScorer | None,
+        pace: Pace,
+        progress: ShownProgress,
+    ) -> "_Added":
         wanted = config.regularization
         shift = None
         if wanted.fgm_epsilon is not None:
             shift = AdversarialShift(token_embeddings(base_of(model)), wanted.fgm_epsilon)
-        return cls(wanted.label_smoothing, wanted.neftune_alpha, shift, scorer, pace)
+        return cls(wanted.label_smoothing, wanted.neftune_alpha, shift, scorer, pace, progress)
 
 
 def _trainer_class(*, is_seq2seq: bool) -> type["Trainer"]:
@@ -190,6 +199,7 @@ def _trainer_class(*, is_seq2seq: bool) -> type["Trainer"]:
             finally:
                 for handle in handles:
                     handle.remove()
+                self.added.progress.close()
 
         def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
             shift = self.added.shift
