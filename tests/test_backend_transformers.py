@@ -320,7 +320,7 @@ def test_after_an_error_the_backend_still_works(backend):
 
 
 def test_a_folder_without_a_model_is_an_error(tmp_path):
-    with pytest.raises(ModelError, match="holds neither a model"):
+    with pytest.raises(ModelError, match="holds neither weights"):
         TransformersBackend(str(tmp_path))
 
 

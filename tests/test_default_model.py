@@ -61,7 +61,7 @@ def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="neither a model"):
+    with pytest.raises(ModelError, match="neither weights"):
         models.find_model(str(tmp_path))
 
 

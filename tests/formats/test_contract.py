@@ -251,6 +251,6 @@ def test_formats_are_found_by_name():
         assert output_format.name == name
         assert output_format.hint
     with pytest.raises(
-        UnknownNameError, match=r"Unknown output format 'row'\. Did you mean 'rows'\? Available: objects, rows\."
+        UnknownNameError, match=r"Unknown output format 'row'\. Did you mean 'rows'\? Available: mentions, objects, rows\."
     ):
         get_format("row")
