@@ -43,7 +43,7 @@ class MentionsFormat(RowsFormat):
 
     def _aside_models(self, schema: Schema) -> tuple[Any, ...]:
         types = tuple(entity.name for entity in schema.entity_types)
-        return (tuple[str, Literal[types]] if types else tuple[str],)
+        return (tuple[str, Literal[types]] if types else tuple[str],)  # type: ignore[valid-type]
 
     def _list_rules(self, schema: Schema, text: str, mentions: Sequence[Mention] | None) -> list[str]:
         types = [entity.name for entity in schema.entity_types]

@@ -151,9 +151,7 @@ class SchemaSampler:
         A new name that another type of the whole schema has would make `express` take that one's triples for this one's.
         """
         spelling = rng.choice(_SPELLINGS)
-        taken = set(LITERAL_TYPES)
-        for other in known:
-            taken |= {other.name, *other.aliases}
+        taken = {*LITERAL_TYPES, *(name for one in known for name in (one.name, *one.aliases))}
         names: dict[str, str] = {}
         for one in types:
             paraphrases = self.paraphrases.get(one.name, ())

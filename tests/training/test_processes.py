@@ -30,6 +30,7 @@ def free_port():
 
 def test_two_processes_are_one_with_twice_the_batch(make_config, tiny_decoder, tmp_path):
     options = {"select_by": "f1", "eval_steps": 3, "logging_steps": 1, "regularization": {"fgm_epsilon": 0.2}}
+    options |= {"f1_documents": 1, "dev_documents": 1}
     one = make_config(tiny_decoder, tmp_path / "one", optimizer={**OPTIMIZER, "batch_size": 4}, **options)
     two = make_config(tiny_decoder, tmp_path / "two", optimizer={**OPTIMIZER, "batch_size": 2}, **options)
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(two.model_dump(mode="json", exclude_defaults=True)), encoding="utf-8")
