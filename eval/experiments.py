@@ -9,6 +9,7 @@ number of training tokens, so they cost about the same, except those that say ot
 
 import argparse
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,8 @@ def main() -> None:
     parser.add_argument("--file", type=Path, default=ROOT / "eval" / "experiments.yaml")
     parser.add_argument("--list", action="store_true", help="print the variants and stop")
     arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("genre_x").setLevel(logging.INFO)
     experiments = Experiments.load(arguments.file)
     if unknown := set(arguments.names) - experiments.variants.keys():
         parser.error(f"unknown variants: {', '.join(sorted(unknown))}. There are: {', '.join(experiments.variants)}")

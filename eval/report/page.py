@@ -11,14 +11,14 @@ from eval.report.details import error_section, language_section, origin_section,
 from eval.report.parts import Cell, Figure, Section, Table, paragraph
 from eval.report.published import Published
 from eval.report.quality import data_sections
-from eval.report.readme import format_table, speed_table
+from eval.report.readme import speed_table
 from eval.report.results import QUALITY, ResultFile, Results, named
 from eval.report.runs import calibration_section, training_section, tried_section
 from eval.report.targets import Target, targets_table
 from eval.sentences import ROOT
 
 PAGES = ROOT / "eval" / "pages"
-KNOWN = (*QUALITY, "training.", "tried.", "speed.", "format.")
+KNOWN = (*QUALITY, "training.", "tried.", "speed.")
 
 
 def build(
@@ -44,7 +44,6 @@ def build(
         relation_section(results),
         calibration_section(results, calibration),
         Section("Speed", [_speed_with_files(results)]),
-        Section("Output formats", [format_table(results)]),
         training_section(results),
         tried_section(results),
         origin_section(results),

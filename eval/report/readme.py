@@ -10,6 +10,7 @@ from functools import partial
 from eval.report import cells
 from eval.report.parts import DASH, Cell, Table
 from eval.report.results import ResultFile, Results, named
+from eval.report.runs import tried_table
 from eval.sentences import ROOT
 
 RESULTS = ROOT / "eval" / "results"
@@ -56,24 +57,6 @@ def speed_table(results: Results) -> Table:
     )
 
 
-def format_table(results: Results) -> Table:
-    """The measurement that decided the output format."""
-    return Table(
-        ["format", "tokens per triple", "F1 strict", "F1 boundaries", "rejections", "result file"],
-        [
-            [
-                cells.code(result, "output_format"),
-                cells.number(result, "tokens_per_triple", digits=1),
-                cells.percent(result, "scores", "strict", "f1"),
-                cells.percent(result, "scores", "boundaries", "f1"),
-                cells.total(result, "rejections"),
-                cells.file(result),
-            ]
-            for result in named(results, "format.")
-        ],
-    )
-
-
 def training_table(results: Results) -> Table:
     """The training runs behind the shipped model, one row each."""
     return Table(
@@ -104,7 +87,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "demo": demo_block,
     "quality": lambda results: quality_table(results).markdown,
     "speed": lambda results: speed_table(results).markdown,
-    "format": lambda results: format_table(results).markdown,
+    "tried": lambda results: tried_table(results).markdown,
     "training": lambda results: training_table(results).markdown,
 }
 

@@ -102,8 +102,8 @@ def _pace(run: ResultFile) -> Cell:
     return Cell(f"{statistics.median(known):.0f}") if known else DASH
 
 
-def tried_section(results: Results) -> Section:
-    """Variants of a reference run."""
+def tried_table(results: Results) -> Table:
+    """Variants of a reference run, one row each."""
     tried = named(results, "tried.")
     reference = results.get(REFERENCE)
     tried.sort(key=lambda result: result is not reference)
@@ -118,9 +118,14 @@ def tried_section(results: Results) -> Section:
         ]
         for result in tried
     ]
-    header = ["variant", "what differs", "dev F1", "test F1", "training tokens", "minutes", "result file"]
-    parts: list[Part] = [Table(header, rows)]
-    if tried and reference is None:
+    return Table(["variant", "what differs", "dev F1", "test F1", "training tokens", "minutes", "result file"], rows)
+
+
+def tried_section(results: Results) -> Section:
+    """Variants of a reference run."""
+    table = tried_table(results)
+    parts: list[Part] = [table]
+    if table.rows and REFERENCE not in results:
         parts.append(paragraph("There is no ", Cell(f"{REFERENCE}.json", "code"), ": what differs is what the files say."))
     return Section("What was tried", parts)
 
