@@ -72,7 +72,7 @@ def run(experiments: Experiments, name: str) -> dict[str, Any]:
     """Train a variant and score it."""
     config = experiments.config(name)
     started = time.perf_counter()
-    folder = train(config)
+    folder = train(config, resume=True)  # a variant that was interrupted goes on
     minutes = (time.perf_counter() - started) / 60
     record = json.loads((config.output_dir / RESULT_FILE).read_text(encoding="utf-8"))
     result = evaluate(
