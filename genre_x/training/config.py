@@ -156,6 +156,8 @@ class EpisodesConfig(_Strict):
         max_documents: Most documents after one schema. More pay the schema's tokens once, and teach to follow examples; 1 is
             the usual way, and what encoder-decoders always do.
         max_relation_types: Most relation types of a sampled schema; small ones are drawn more often than large ones.
+        large_schema_rate: Share of the schemas whose size is drawn with equal chances up to `max_relation_types`, so that long
+            ones are not rare.
         sample_schema: Draw a schema per sequence: some of the relation types, in random order. False shows the whole one.
         drop_rate: Probability that a relation type of the first document is left out, and its triples with it; one stays.
         hard_negative_rate: Share of the other relation types that are easily confused with those of the first document,
@@ -174,6 +176,7 @@ class EpisodesConfig(_Strict):
     max_tokens: int = Field(default=640, ge=64)
     max_documents: int = Field(default=8, ge=1)
     max_relation_types: int = Field(default=16, ge=1)
+    large_schema_rate: float = Field(default=0.0, ge=0, le=1)
     sample_schema: bool = True
     drop_rate: float = Field(default=0.15, ge=0, lt=1)
     hard_negative_rate: float = Field(default=0.5, ge=0, le=1)

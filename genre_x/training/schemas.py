@@ -132,8 +132,7 @@ class SchemaSampler:
             kept = [rng.choice(stated)]
         if want_empty and others:
             kept = []
-        # Log-uniform: a schema of 2 is as likely as one of 8, so most prompts stay short.
-        n_types = max(len(kept), round(math.exp(rng.uniform(0, math.log(limit)))), 1)
+        n_types = max(len(kept), self._n_types(limit, rng))
         n_others = min(len(others), n_types - len(kept))
         n_hard = round(n_others * self.config.hard_negative_rate) if stated else 0
         if n_hard:
@@ -144,6 +143,12 @@ class SchemaSampler:
         relations = kept + hard + rng.sample(rest, n_others - n_hard)
         rng.shuffle(relations)
         return relations[:limit]
+
+    def _n_types(self, limit: int, rng: random.Random) -> int:
+        if rng.random() < self.config.large_schema_rate:
+            return rng.randint(1, limit)
+        # Log-uniform: a schema of 2 is as likely as one of 8, so most prompts stay short.
+        return max(1, round(math.exp(rng.uniform(0, math.log(limit)))))
 
     def _names(self, types: Sequence[Named], known: Sequence[Named], rng: random.Random) -> dict[str, str]:
         """Names for all of `types`, different from each other and from those of the other `known` types.
