@@ -60,6 +60,14 @@ def test_schemas_keep_to_the_limit_and_small_ones_are_common():
     assert len(orders) > 5
 
 
+@pytest.mark.parametrize(("large_schema_rate", "share"), [(0.0, 0.30), (1.0, 0.50)])
+def test_large_schemas_are_as_common_as_asked_for(large_schema_rate, share):
+    options = {"document": Document("d", "x", (), ()), "limit": 6, "large_schema_rate": large_schema_rate}
+    sizes = [len(schema.relation_types) for schema in sampled(1000, **options)]
+    # Evenly drawn, 4 to 6 of 6 are half of all; log-uniform, they are 1 - log 3.5 / log 6 = 0.30.
+    assert sum(size >= 4 for size in sizes) / 1000 == pytest.approx(share, abs=0.05)
+
+
 def test_hard_negatives_look_like_what_is_stated():
     stated = Document("d", TEXT, None, DOCUMENT.triples[:1])
     hard = sampled(1000, document=stated, drop_rate=0, hard_negative_rate=1, limit=2)
