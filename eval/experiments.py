@@ -78,6 +78,7 @@ def run(experiments: Experiments, name: str) -> dict[str, Any]:
     result = evaluate(
         load_dataset(experiments.dataset, experiments.split, task=load_task(experiments.task)),
         TransformersBackend(str(folder)),
+        template=config.template,
         output_format=config.output_format,
         config=GenerationConfig(max_new_tokens=256),
     )
