@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,20 +213,31 @@ def default_weights() -> Path:
     Raises:
         ModelError: They are not in the cache and can't be fetched, or are not the file they should be.
     """
-    folder = cache_dir() / BASE_NAME
-    if (folder / "model.safetensors").is_file():
+    return cached_folder(cache_dir() / BASE_NAME, _make_default_weights)
+
+
+def cached_folder(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`folder`; if it is not there, `make` is called with the path of a new folder that takes its place when it is whole.
+
+    A run that is killed leaves no half-written folder behind, and of several processes the first one wins.
+    """
+    if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        gguf = _fetch_gguf(Path(scratch))
-        converted = Path(scratch) / "converted"
-        _convert(gguf, converted)
+        made = Path(scratch) / "made"
+        make(made)
         try:
-            converted.replace(folder)  # atomic: a run that is killed leaves no half-written folder behind
+            made.replace(folder)
         except OSError:
-            if not (folder / "model.safetensors").is_file():  # another process may have been faster
+            if not folder.is_dir():
                 raise
     return folder
+
+
+def _make_default_weights(target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as downloads:
+        _convert(_fetch_gguf(Path(downloads)), target)
 
 
 def _fetch_gguf(scratch: Path) -> Path:

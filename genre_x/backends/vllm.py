@@ -8,7 +8,6 @@ model may cut such a string into other tokens, whose probability is not 1.
 import hashlib
 import os
 import sys
-import tempfile
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +23,7 @@ from transformers import AutoConfig, AutoTokenizer
 from genre_x.chat import PromptEncoder, spell
 from genre_x.errors import BackendError, ModelError, require
 from genre_x.interfaces import Completion, GenerationConfig, Prompt, Request
-from genre_x.models import DEFAULT_MODEL, ModelFiles, cache_dir, find_model, load_model
+from genre_x.models import DEFAULT_MODEL, ModelFiles, cache_dir, cached_folder, find_model, load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -198,19 +197,12 @@ def _merged(files: ModelFiles) -> Path:
         digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
     for file in [files.delta] if files.delta else sorted(files.adapter.glob("adapter_*")) if files.adapter else []:
         digest.update(file.read_bytes())
-    folder = cache_dir() / "merged" / digest.hexdigest()[:16]
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+
+    def make(folder: Path) -> None:
         for part in load_model(files, dtype=torch.float32):  # the model and its tokenizer
-            part.save_pretrained(Path(scratch, "model"))
-        try:
-            Path(scratch, "model").replace(folder)  # atomic: a run that is killed leaves no half-written folder behind
-        except OSError:
-            if not folder.is_dir():  # another process may have been faster
-                raise
-    return folder
+            part.save_pretrained(folder)
+
+    return cached_folder(cache_dir() / "merged" / digest.hexdigest()[:16], make)
 
 
 def _dtype(precision: Precision, *, on_cpu: bool) -> str:

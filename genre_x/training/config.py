@@ -210,7 +210,7 @@ class OptimizerConfig(_Strict):
     """AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101) and its learning rate.
 
     Attributes:
-        learning_rate: The highest of the schedule. 6e-4 is for an adapter; eval/configs/default.1.yaml has 2e-4 for all weights.
+        learning_rate: The highest of the schedule. 6e-4 is for an adapter; all weights take less (2e-4 in eval/configs).
         batch_size: Sequences of one process in one pass.
         gradient_accumulation_steps: Passes for one step of the optimizer.
         schedule: After the warm-up: `cosine` or `linear` down to zero, `constant`, or `warmup_stable_decay`: constant, then
