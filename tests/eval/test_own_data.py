@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from eval.sentences import OWN_TASKS
 from genre_x.datasets import load_sentences
 from genre_x.task import load_task
 from genre_x.training.config import Mixture, load_mapping
@@ -28,6 +29,15 @@ def test_sentences_can_be_answered_under_the_constraint(sentences, task):
     assert [document.text for document in documents if not is_grounded(document, document.triples)] == []
     counts = Counter(document.text for document in documents)
     assert [text for text, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("task", OWN_TASKS)
+def test_no_development_sentence_is_trained_on(task):
+    train, dev = (
+        {document.text for document in load_sentences(ROOT / "eval" / "data" / f"{task}.{split}.jsonl", task).documents}
+        for split in ("train", "dev")
+    )
+    assert train & dev == set()
 
 
 @pytest.mark.parametrize("path", MIXTURES, ids=lambda path: path.name)
