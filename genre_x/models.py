@@ -213,15 +213,15 @@ def default_weights() -> Path:
     Raises:
         ModelError: They are not in the cache and can't be fetched, or are not the file they should be.
     """
-    return cached_folder(cache_dir() / BASE_NAME, _make_default_weights)
+    return cached_folder(cache_dir() / BASE_NAME, _make_default_weights, marker="model.safetensors")
 
 
-def cached_folder(folder: Path, make: Callable[[Path], None]) -> Path:
-    """`folder`; if it is not there, `make` is called with the path of a new folder that takes its place when it is whole.
+def cached_folder(folder: Path, make: Callable[[Path], None], *, marker: str) -> Path:
+    """`folder`, made if it does not hold the file `marker`: `make` gets the path of a new folder that takes its place when whole.
 
     A run that is killed leaves no half-written folder behind, and of several processes the first one wins.
     """
-    if folder.is_dir():
+    if (folder / marker).is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -230,7 +230,7 @@ def cached_folder(folder: Path, make: Callable[[Path], None]) -> Path:
         try:
             made.replace(folder)
         except OSError:
-            if not folder.is_dir():
+            if not (folder / marker).is_file():
                 raise
     return folder
 

@@ -98,7 +98,7 @@ def test_the_nearest_task_is_suggested():
         ("name: people\n", "", 1, "name: required, but missing"),
         ("instruction: Find facts about people.", "instruction: ' '", 2, "instruction: "),
         ("name: people", "name: people\nmodel: gpt", 2, "model: unknown key; known keys: name, instruction"),
-        ("name: people", "name: people\ntemplate: re.v9", 2, "Unknown template 're.v9'. Did you mean 're.v"),
+        ("name: people", "name: people\ntemplate: re.v9", 2, "Unknown template 're.v9'. Did you mean 're.v2'?"),
         ("name: people", "name: people\noutput_format: row", 2, "Unknown output format 'row'. Did you mean 'rows'?"),
         ("name: people", "name: people\nlanguage: e", 2, "language: "),
         ("  - name: place", "  - nam: place", 7, "entity_types[1].nam: unknown key; known keys: name, description"),

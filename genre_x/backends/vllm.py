@@ -202,7 +202,7 @@ def _merged(files: ModelFiles) -> Path:
         for part in load_model(files, dtype=torch.float32):  # the model and its tokenizer
             part.save_pretrained(folder)
 
-    return cached_folder(cache_dir() / "merged" / digest.hexdigest()[:16], make)
+    return cached_folder(cache_dir() / "merged" / digest.hexdigest()[:16], make, marker="config.json")
 
 
 def _dtype(precision: Precision, *, on_cpu: bool) -> str:

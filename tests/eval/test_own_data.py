@@ -13,19 +13,22 @@ from genre_x.training.schemas import is_grounded, load_paraphrases
 
 ROOT = Path(__file__).parent.parent.parent
 MIXTURES = sorted((ROOT / "eval" / "mixtures").glob("default.*.yaml"))
-OWN = sorted(
-    {
-        (source.sentences, source.task)
-        for path in MIXTURES
-        for source in Mixture.model_validate(load_mapping(path)).sources
-        if source.sentences is not None and source.task is not None
-    }
-)
+
+
+def own_sources(mixture):
+    return {(source.sentences, source.task) for source in mixture.sources if source.sentences is not None}
+
+
+def load(path):
+    return Mixture.model_validate(load_mapping(path))
+
+
+OWN = sorted(set().union(*(own_sources(load(path)) for path in MIXTURES)))
 
 
 @pytest.mark.parametrize(("sentences", "task"), OWN, ids=lambda value: Path(value).name)
 def test_sentences_can_be_answered_under_the_constraint(sentences, task):
-    documents = load_sentences(ROOT / sentences, ROOT / task if "/" in task else task).documents
+    documents = load_sentences(sentences, task).documents
     assert [document.text for document in documents if not is_grounded(document, document.triples)] == []
     counts = Counter(document.text for document in documents)
     assert [text for text, count in counts.items() if count > 1] == []
@@ -42,12 +45,11 @@ def test_no_development_sentence_is_trained_on(task):
 
 @pytest.mark.parametrize("path", MIXTURES, ids=lambda path: path.name)
 def test_no_own_task_and_no_paraphrase_shows_what_is_left_out(path):
-    mixture = Mixture.model_validate(load_mapping(path))
+    mixture = load(path)
     left_out = {name.lower() for name in mixture.leave_out}
     paraphrases = load_paraphrases(ROOT / "eval" / "mixtures" / "paraphrases.yaml")
     names = {name.lower() for key, others in paraphrases.items() for name in (key, *others)}
-    tasks = {source.task for source in mixture.sources if source.sentences is not None and source.task is not None}
-    names |= {relation.name.lower() for task in tasks for relation in load_task(task).schema.relation_types}
+    names |= {relation.name.lower() for _, task in own_sources(mixture) for relation in load_task(task).schema.relation_types}
     assert left_out & names == set()
 
 
