@@ -217,7 +217,7 @@ def default_weights() -> Path:
 
 
 def cached_folder(folder: Path, make: Callable[[Path], None], *, marker: str) -> Path:
-    """`folder`, made if it does not hold the file `marker`: `make` gets the path of a new folder that takes its place when whole.
+    """`folder`, made if it does not hold the file `marker`: `make` gets the path of a new one, moved here when whole.
 
     A run that is killed leaves no half-written folder behind, and of several processes the first one wins.
     """
