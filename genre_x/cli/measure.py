@@ -109,8 +109,12 @@ def evaluate(
     few_shot: Annotated[bool, typer.Option("--few-shot", help="Show the examples of the task in the prompt.")] = False,
     given_entities: Annotated[bool, typer.Option("--given-entities", help="Choose among the gold mentions.")] = False,
     constraint: ConstraintOption = ConstraintStrength.GROUNDED,
-    output_format: Annotated[str, typer.Option("--output-format", help="Output format the model writes.")] = "rows",
-    template: Annotated[str, typer.Option(help="Prompt template.")] = "re.v1",
+    output_format: Annotated[
+        str | None, typer.Option("--output-format", help="Without it, what the model was trained to write, or `rows`.")
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(help="Prompt template; without it, what the model was trained with, or `re.v1`.")
+    ] = None,
     calibration: Annotated[
         str, typer.Option(help="`stored` (that of the model, if it has one), `none`, or a calibration file.")
     ] = STORED,
@@ -146,12 +150,14 @@ def evaluate(
         quiet()
         from genre_x.backends import get_backend
         from genre_x.evaluation import Evaluation
+        from genre_x.models import find_model
 
+        trained = find_model(model)
         evaluation = Evaluation(
             sets=sets,
             backend=get_backend(backend, model=model),
-            template=template,
-            output_format=output_format,
+            template=template or (trained.template or "re.v1").split("@")[0],
+            output_format=output_format or trained.output_format or "rows",
             examples=examples,
             strength=constraint.strength,
             given_entities=given_entities,

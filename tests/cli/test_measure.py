@@ -9,6 +9,7 @@ from genre_x.calibration import Calibration
 from genre_x.cli import app
 from genre_x.evaluation.predictions import read_predictions
 from genre_x.interfaces import Completion
+from genre_x.prompting import PromptTemplate
 
 runner = CliRunner()
 TASK = """
@@ -129,6 +130,25 @@ def test_a_result_has_every_number(files, scored):
     assert calibration["curve"][-1]["recall"] == 0.5
     for part in ("strict", "macro, 2 relations", "flipped", "false-positive rate 50.0 %", "ungrounded 1", "ECE"):
         assert part in done.stdout
+
+
+def test_a_model_is_measured_as_it_was_trained(files, scored, monkeypatch):
+    monkeypatch.setitem(ANSWERS, "It rained.\n\nAgain: It rained.", "[]")  # as re.v2 shows it
+    folder = files / "trained"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    about = {"template": PromptTemplate.load("re.v2").id, "output_format": "mentions"}
+    (folder / "genre_x.json").write_text(json.dumps(about), encoding="utf-8")
+    (files / "empty.jsonl").write_text(json.dumps({"text": "It rained.", "triples": []}) + "\n", encoding="utf-8")
+    for arguments, expected in (
+        ((), about),
+        (("--template", "re.v1", "--output-format", "rows"), {"template": "re.v1", "output_format": "rows"}),
+    ):
+        done = evaluate(files, "--model", folder, "--out", files / "r.json", *arguments, data="empty.jsonl")
+        assert done.exit_code == 0, done.output
+        result = read(files / "r.json")
+        assert result["template"].startswith(expected["template"])
+        assert result["output_format"] == expected["output_format"]
 
 
 def test_a_result_can_be_computed_again_from_predictions(files, scored):
