@@ -69,19 +69,19 @@ def language_section(results: Results, published: Published) -> Section:
         places: list[tuple[str, tuple[Step, ...]]] = [(cells.data_name(result), ())]
         if len({name for _, name in sets}) > 1:
             places = [((name or "").removesuffix(".jsonl"), ("sets", place)) for place, name in sets]
-        rows += [
-            (published.datasets[name].language, _language_row(result, name, place, published))
-            for name, place in places
-            if name in published.datasets
-        ]
+        for name, place in places:
+            stated = () if place else result.get("languages") or ()
+            known = published.datasets.get(name)
+            if language := ", ".join(stated) or (known.language if known else ""):
+                rows.append((language, _language_row(result, language, name, place)))
     header = ["language", "data", "split", "model", "documents", "F1 strict", "F1 text", "result file"]
     return Section("By language", [Table(header, [row for _, row in sorted(rows, key=lambda pair: pair[0])])])
 
 
-def _language_row(result: ResultFile, name: str, place: tuple[Step, ...], published: Published) -> list[Cell]:
+def _language_row(result: ResultFile, language: str, name: str, place: tuple[Step, ...]) -> list[Cell]:
     strict = ("scores", "strict", "f1")
     return [
-        Cell(published.datasets[name].language),
+        Cell(language),
         Cell(name),
         cells.text(result, *place, "split"),
         cells.text(result, "model"),

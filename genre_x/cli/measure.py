@@ -26,7 +26,7 @@ from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document
 from genre_x.errors import DataError
 from genre_x.evaluation.predictions import Prediction, ProtocolName, ShotsInfo, finished, read_predictions, writer
-from genre_x.evaluation.protocols import draw_for_each, load_relation_names, restrict, sample, unseen_relations
+from genre_x.evaluation.protocols import draw_for_each, in_languages, load_relation_names, restrict, sample, unseen_relations
 from genre_x.evaluation.sources import Source, load_sources
 from genre_x.interfaces import GenerationConfig
 from genre_x.task import load_task
@@ -92,6 +92,9 @@ def evaluate(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on behind what is in --predictions already.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many documents.")] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="Only documents in this language, as the data name it (`de`, `pt-BR`); repeatable.")
+    ] = None,
     sample_size: Annotated[int | None, typer.Option("--sample", min=1, help="So many documents of each set, drawn.")] = None,
     protocol: Annotated[
         ProtocolOption | None, typer.Option(help="What the model has seen of these data; stored with the result.")
@@ -132,6 +135,8 @@ def evaluate(
         )
         loaded_task = load_task(task) if task else None
         sets, sources = load_sources(datasets, split or ["test"], format=data_format, task=loaded_task)
+        if language:
+            sets = [in_languages(one, language) for one in sets]
         if unseen is not None or relations_file is not None:
             sets = [_unseen(one, unseen, relations_file, seed) for one in sets]
         if sample_size is not None:

@@ -68,6 +68,7 @@ def assess(
     n_unanchored = sum(prediction.n_unanchored for prediction in predictions)
     return {
         **_origin(run),
+        "languages": sorted({prediction.document.language or "" for prediction in predictions} - {""}),
         "scores": add_up(counts).to_dict(),
         "ci": {
             "level": LEVEL,

@@ -102,6 +102,23 @@ def _restricted_schema(schema: Schema, wanted: Collection[str]) -> Schema:
     return Schema(name=schema.name, relation_types=relation_types, entity_types=schema.entity_types)
 
 
+def in_languages(one: AnnotatedSet, languages: Collection[str]) -> AnnotatedSet:
+    """The set with the documents in these languages only.
+
+    Args:
+        one: The data.
+        languages: Codes as the documents have them, such as `de` or `pt-BR`.
+
+    Raises:
+        DataError: No document is left.
+    """
+    documents = tuple(document for document in one.documents if document.language in languages)
+    if not documents:
+        known = ", ".join(sorted({document.language or "not stated" for document in one.documents}))
+        raise DataError(f"{one.name!r} has no document in {', '.join(sorted(languages))}. Its languages: {known}.")
+    return replace(one, documents=documents)
+
+
 def sample(one: AnnotatedSet, n: int, *, seed: int = 0) -> AnnotatedSet:
     """A set with `n` of its documents, drawn by seed and in their order; the set itself if it has no more.
 

@@ -242,6 +242,7 @@ def test_data_that_the_fit_has_not_seen_are_not_in_sample(files, scored):
 def test_the_stored_calibration_is_used_and_can_be_switched_off(files, scored, monkeypatch):
     assert evaluate(files, "--predictions", files / "p.jsonl").exit_code == 0
     assert fitted(files).exit_code == 0
+    (files / "m" / "config.json").write_text("{}", encoding="utf-8")  # so that the folder holds a model
     monkeypatch.chdir(files)
     assert evaluate(files, "--out", files / "stored.json").exit_code == 0
     assert evaluate(files, "--out", files / "none.json", "--calibration", "none").exit_code == 0

@@ -91,6 +91,16 @@ def test_languages_come_from_the_data_set(sections):
     assert table[2] == "| de | toy | test | default.3 | 7 | 66.7 (50.0–81.2) | 88.9 | `quality.toy.default.json` |"
 
 
+def test_languages_of_the_documents_come_first(folder, published_file):
+    path = folder / "quality.toy.default.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"languages": ["es", "it"]}), encoding="utf-8")
+    (table,) = tables(build(load_results(folder), published=Published.load(published_file), targets=()), "By language")
+    assert [row.split(" | ")[:4] for row in table[2:]] == [
+        ["| de", "toy", "test", "base"],  # a file that does not say it: as published.yaml has it
+        ["| es, it", "toy", "test", "default.3"],
+    ]
+
+
 def test_each_set_of_a_result_has_its_own_language(folder, published_file):
     result = json.loads((folder / "quality.toy.default.json").read_text(encoding="utf-8"))
     part = {"scores": {"strict": {"f1": 0.25}, "n_documents": 3}}

@@ -5,7 +5,15 @@ import pytest
 from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document, Mention, Triple
 from genre_x.errors import DataError, UnknownNameError
-from genre_x.evaluation.protocols import draw_for_each, draw_shots, load_relation_names, restrict, sample, unseen_relations
+from genre_x.evaluation.protocols import (
+    draw_for_each,
+    draw_shots,
+    in_languages,
+    load_relation_names,
+    restrict,
+    sample,
+    unseen_relations,
+)
 from genre_x.schema import EntityType, RelationType, Schema
 
 ADA, BOB = Mention(0, 3, "Ada"), Mention(8, 11, "Bob")
@@ -83,6 +91,17 @@ def test_an_inverse_that_is_left_out_is_forgotten():
 def test_nothing_left_is_an_error():
     with pytest.raises(DataError, match="no document whose relations are all among: never used"):
         restrict(DATA, ["never used"])
+
+
+def test_documents_are_chosen_by_their_language():
+    german, stated, unstated = (
+        replace(document(id, "met"), language=language) for id, language in (("a", "de"), ("b", "en"), ("c", None))
+    )
+    data = annotated(german, stated, unstated)
+    assert in_languages(data, ["de"]).documents == (german,)
+    assert in_languages(data, ["de", "en"]).documents == (german, stated)
+    with pytest.raises(DataError, match="'s' has no document in fr. Its languages: de, en, not stated."):
+        in_languages(data, ["fr"])
 
 
 def test_a_sample_is_drawn_by_seed_and_keeps_the_order():
