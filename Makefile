@@ -29,7 +29,15 @@ results: calibration
 	$(call measure,scierc,test,supervised,,)
 	$(call measure,crossre,test,supervised,,--sample 400)
 	$(call measure,fewrel,dev,zero-shot,.zero-shot,--relations-file eval/zero_shot.yaml)
-	$(call measure,fewrel,test_pubmed,zero-shot,.zero-shot,--unseen 10)
+	$(call measure,fewrel,test_pubmed,zero-shot,.5-unseen,--unseen 5)
+	$(call measure,fewrel,test_pubmed,zero-shot,.10-unseen,--unseen 10)
+	$(call measure,fewrel,test_nyt,transfer,.15-drawn,--unseen 15 --sample 500)
+	for language in de es it pt-BR zh; do \
+		$(GENRE_X) eval $(DATASETS)/multi_crossre --language $$language --sample 100 --protocol transfer --resume \
+			--predictions runs/predictions/multi_crossre.$$language.jsonl \
+			--out eval/results/quality.multi_crossre-test.default.$$language.json || exit 1; done
+	$(call measure,nerel,test,transfer,,--sample 100)
+	$(call measure,indore,test,transfer,.hi,--language hi --sample 100)
 	$(GENRE_X) eval eval/data/general.dev.jsonl --task general --few-shot --out eval/results/quality.general.default.json
 	$(TEST_VENV)/bin/python -m eval.speed --precision float32 --task eval/tasks/conll04.yaml --max-new-tokens 96
 	$(TEST_VENV)/bin/python -m eval.report

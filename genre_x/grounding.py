@@ -18,7 +18,14 @@ _UNSPACED = "".join(
 )
 # What `str.strip` removes; `\s` alone leaves out four control characters.
 _SPACE = r"[\s\x1c-\x1f]+"
-_CHUNK = regex.compile(rf"(?V1)(?P<space>{_SPACE})|[[\p{{L}}\p{{N}}\p{{M}}_]--[{_UNSPACED}]]+|\X")
+# Abbreviations that end names, places and dates, with their dots, as spaCy's English tokenizer keeps them together
+# (spacy/lang/en/tokenizer_exceptions.py): American states, companies, people, months; and letters with dots, as in `U.S.`
+_ABBREVIATIONS = (
+    "Ala Ariz Ark Calif Colo Conn Del Fla Ga Ill Ind Kan Ky La Md Mass Mich Minn Miss Mo Mont Neb Nev Okla Ore Pa Tenn Va Vt Wash"
+    " Wis Wyo Bros Co Corp Inc Ltd Jr Sr Jan Feb Aug Sept Oct Nov Dec"
+).split()
+_ABBREVIATION = rf"(?:(?:\p{{L}}\.){{2,}}|(?:{'|'.join(_ABBREVIATIONS)})\.)(?!\w)"
+_CHUNK = regex.compile(rf"(?V1)(?P<space>{_SPACE})|{_ABBREVIATION}|[[\p{{L}}\p{{N}}\p{{M}}_]--[{_UNSPACED}]]+|\X")
 _SURROGATE = regex.compile("[\ud800-\udfff]")
 
 Finder = Callable[[str, str | None], list[tuple[int, int]]]
@@ -33,8 +40,8 @@ def readable(text: str) -> str:
 def chunks(text: str) -> list[tuple[int, int]]:
     """Cut `text` into the pieces that mentions are made of.
 
-    Pieces are words, single characters of scripts without spaces, punctuation marks, and runs of white space; a base
-    character keeps its combining marks.
+    Pieces are words, abbreviations with their dots, single characters of scripts without spaces, punctuation marks, and runs
+    of white space; a base character keeps its combining marks.
 
     Returns:
         Half-open character ranges that cover the text.
@@ -42,6 +49,9 @@ def chunks(text: str) -> list[tuple[int, int]]:
     >>> text = "Bob's 東京 trip"
     >>> [text[start:end] for start, end in chunks(text)]
     ['Bob', "'", 's', ' ', '東', '京', ' ', 'trip']
+    >>> text = "in Gary, Ind."
+    >>> [text[start:end] for start, end in chunks(text)]
+    ['in', ' ', 'Gary', ',', ' ', 'Ind.']
     """
     return [match.span() for match in _CHUNK.finditer(text)]
 

@@ -31,7 +31,9 @@ def test_a_chunk_is_white_space_or_has_none(text):
     [
         ("", []),
         ("Bob's dog", ["Bob", "'", "s", " ", "dog"]),
-        ("U.S.-based", ["U", ".", "S", ".", "-", "based"]),
+        ("U.S.-based", ["U.S.", "-", "based"]),
+        ("Gary, Ind., U.S.A.", ["Gary", ",", " ", "Ind.", ",", " ", "U.S.A."]),
+        ("Indiana. X. a.b.c", ["Indiana", ".", " ", "X", ".", " ", "a", ".", "b", ".", "c"]),
         ("a_b1 \n\t c", ["a_b1", " \n\t ", "c"]),
         ("ドイツとIBM社", ["ド", "イ", "ツ", "と", "IBM", "社"]),
         ("삼성은", ["삼", "성", "은"]),

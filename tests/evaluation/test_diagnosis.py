@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from genre_x.backends.fake import FakeBackend
@@ -129,6 +129,7 @@ def test_nothing_is_invented_whatever_a_model_writes():
     extractor = Extractor(task=TASK, backend=FakeBackend(lambda request: said[-1]))
 
     @settings(max_examples=150)
+    @example(["Ada Lovelace", "met", "Bob Stone"], '[["Ada Lovelace","knows","Bob Stone","person","person"]]')
     @given(st.lists(st.sampled_from(["Ada Lovelace", "met", "Bob Stone", "in", "Rome", ".", "\n", "  "]), max_size=12), answers)
     def check(words, answer):
         text = " ".join(words)
