@@ -21,7 +21,7 @@ format: $(TEST_VENV)/.installed
 	$(TEST_VENV)/bin/ruff check --fix .
 	$(TEST_VENV)/bin/ruff format .
 
-# The result files of the default model, its calibration, and the report; an hour on two cores, and needs the data sets.
+# The result files of the default model, its calibration, and the report; about an hour and a half on two cores, and needs the data sets.
 # What was tried (`python -m eval.experiments`) and the training runs take longer and have commands of their own.
 results: calibration
 	$(call measure,conll04,test,transfer,,--task eval/tasks/conll04.yaml)
@@ -32,12 +32,10 @@ results: calibration
 	$(call measure,fewrel,test_pubmed,zero-shot,.5-unseen,--unseen 5)
 	$(call measure,fewrel,test_pubmed,zero-shot,.10-unseen,--unseen 10)
 	$(call measure,fewrel,test_nyt,transfer,.15-drawn,--unseen 15 --sample 500)
-	for language in de es it pt-BR zh; do \
-		$(GENRE_X) eval $(DATASETS)/multi_crossre --language $$language --sample 100 --protocol transfer --resume \
-			--predictions runs/predictions/multi_crossre.$$language.jsonl \
-			--out eval/results/quality.multi_crossre-test.default.$$language.json || exit 1; done
+	$(foreach language,de es it pt-BR zh,\
+		$(call measure,multi_crossre,test,cross-lingual,.$(language),--language $(language) --sample 100))
 	$(call measure,nerel,test,transfer,,--sample 100)
-	$(call measure,indore,test,transfer,.hi,--language hi --sample 100)
+	$(call measure,indore,test,cross-lingual,.hi,--language hi --sample 100)
 	$(GENRE_X) eval eval/data/general.dev.jsonl --task general --few-shot --out eval/results/quality.general.default.json
 	$(TEST_VENV)/bin/python -m eval.speed --precision float32 --task eval/tasks/conll04.yaml --max-new-tokens 96
 	$(TEST_VENV)/bin/python -m eval.report

@@ -18,14 +18,20 @@ _UNSPACED = "".join(
 )
 # What `str.strip` removes; `\s` alone leaves out four control characters.
 _SPACE = r"[\s\x1c-\x1f]+"
-# Abbreviations that end names, places and dates, with their dots, as spaCy's English tokenizer keeps them together
-# (spacy/lang/en/tokenizer_exceptions.py): American states, companies, people, months; and letters with dots, as in `U.S.`
-_ABBREVIATIONS = (
-    "Ala Ariz Ark Calif Colo Conn Del Fla Ga Ill Ind Kan Ky La Md Mass Mich Minn Miss Mo Mont Neb Nev Okla Ore Pa Tenn Va Vt Wash"
-    " Wis Wyo Bros Co Corp Inc Ltd Jr Sr Jan Feb Aug Sept Oct Nov Dec"
-).split()
-_ABBREVIATION = rf"(?:(?:\p{{L}}\.){{2,}}|(?:{'|'.join(_ABBREVIATIONS)})\.)(?!\w)"
-_CHUNK = regex.compile(rf"(?V1)(?P<space>{_SPACE})|{_ABBREVIATION}|[[\p{{L}}\p{{N}}\p{{M}}_]--[{_UNSPACED}]]+|\X")
+_LETTER = rf"[\p{{L}}--[{_UNSPACED}]]"
+_WORD = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--[{_UNSPACED}]]+"
+# As American newspapers shorten states, companies, people and months.
+_SHORT_FORMS = (
+    "Ala|Ariz|Ark|Calif|Colo|Conn|Del|Fla|Ga|Ill|Ind|Kan|Ky|La|Md|Mass|Mich|Minn|Miss|Mo|Mont|Neb|Nev|Okla|Ore|Pa|Tenn|Tex|Va"
+    "|Vt|Wash|Wis|Wyo|Bros|Co|Corp|Inc|Ltd|Jr|Sr|Jan|Feb|Mar|Apr|Aug|Sept|Oct|Nov|Dec"
+)
+# A dot belongs to its word where it can't end a sentence: in `U.S.`, before a comma and its like, after a short form where
+# the sentence goes on. Elsewhere ("She lives in Gary, Ind.", "She called Mo.") a mention may end before it or behind it.
+_LETTERS_WITH_DOTS = rf"(?<!\p{{L}}\.)(?:{_LETTER}\p{{M}}*\.){{2,}}+(?!{_WORD})"
+_SHORT_FORM = rf"(?:{_SHORT_FORMS})\.(?=\s?[\p{{Ll}}\p{{N}}(])"
+_WORD_AND_DOT = rf"{_WORD}(?:(?<=\p{{L}})\.(?=\s?[,;:]|\s?['’]s\b))?"
+_PLAIN_CHUNK = regex.compile(rf"(?V1){_SPACE}|{_WORD}|\X")
+_CHUNK = regex.compile(rf"(?V1){_SPACE}|{_LETTERS_WITH_DOTS}|{_SHORT_FORM}|{_WORD_AND_DOT}|\X")
 _SURROGATE = regex.compile("[\ud800-\udfff]")
 
 Finder = Callable[[str, str | None], list[tuple[int, int]]]
@@ -40,8 +46,8 @@ def readable(text: str) -> str:
 def chunks(text: str) -> list[tuple[int, int]]:
     """Cut `text` into the pieces that mentions are made of.
 
-    Pieces are words, abbreviations with their dots, single characters of scripts without spaces, punctuation marks, and runs
-    of white space; a base character keeps its combining marks.
+    Pieces are words, single characters of scripts without spaces, punctuation marks, and runs of white space; a base
+    character keeps its combining marks, and an abbreviation its dot where no sentence can end.
 
     Returns:
         Half-open character ranges that cover the text.
@@ -49,9 +55,9 @@ def chunks(text: str) -> list[tuple[int, int]]:
     >>> text = "Bob's 東京 trip"
     >>> [text[start:end] for start, end in chunks(text)]
     ['Bob', "'", 's', ' ', '東', '京', ' ', 'trip']
-    >>> text = "in Gary, Ind."
+    >>> text = "Gary, Ind., U.S."
     >>> [text[start:end] for start, end in chunks(text)]
-    ['in', ' ', 'Gary', ',', ' ', 'Ind.']
+    ['Gary', ',', ' ', 'Ind.', ',', ' ', 'U.S.']
     """
     return [match.span() for match in _CHUNK.finditer(text)]
 
@@ -64,10 +70,14 @@ def normalized(fragment: str) -> str:
 def occurrences(text: str, fragment: str) -> list[tuple[int, int]]:
     r"""All places in `text` where `fragment` stands as whole chunks; runs of white space match each other.
 
+    Only if there is none, an abbreviation without its dot counts, too.
+
     >>> occurrences("Ana ate a banana. Ana\nMaria too.", "Ana")
     [(0, 3), (18, 21)]
     >>> occurrences("Ana\nMaria", "Ana Maria")
     [(0, 9)]
+    >>> occurrences("Ada left Acme Inc. in May.", "Acme Inc")
+    [(9, 17)]
     """
     words = normalized(fragment).split(" ")
     if words == [""]:
@@ -76,8 +86,11 @@ def occurrences(text: str, fragment: str) -> list[tuple[int, int]]:
     found = [match.span() for match in pattern.finditer(text, overlapped=True)]
     if not found:
         return []
-    limits = {limit for span in chunks(text) for limit in span}
-    return [(start, end) for start, end in found if start in limits and end in limits]
+    for chunk in (_CHUNK, _PLAIN_CHUNK):
+        limits = {limit for match in chunk.finditer(text) for limit in match.span()}
+        if whole := [(start, end) for start, end in found if start in limits and end in limits]:
+            return whole
+    return []
 
 
 def nearest_pair(

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from genre_x import Mention
 from genre_x.grounding import chunks, finder, nearest_pair, normalized, occurrences, readable
 
-ODD = st.sampled_from([*list("a1_ \n\t\x1c\x85\xa0\u2028\u3000\"\\'-.東ひ가ไ́\u200d"), "👩\u200d👧", "🇩🇪", "Bob", "न्ष"])
+ODD = st.sampled_from(
+    [*list("a1_ \n\t\x1c\x85\xa0\u2028\u3000\"\\'-.東ひ가ไ́\u200d"), "👩\u200d👧", "🇩🇪", "Bob", "न्ष", "U.S.", "Inc.", ","]
+)
 TEXTS = st.one_of(st.text(max_size=30), st.lists(ODD, max_size=20).map("".join))
 
 
@@ -33,6 +35,14 @@ def test_a_chunk_is_white_space_or_has_none(text):
         ("Bob's dog", ["Bob", "'", "s", " ", "dog"]),
         ("U.S.-based", ["U.S.", "-", "based"]),
         ("Gary, Ind., U.S.A.", ["Gary", ",", " ", "Ind.", ",", " ", "U.S.A."]),
+        ("Acme Inc. in É.U. met", ["Acme", " ", "Inc.", " ", "in", " ", "É.U.", " ", "met"]),
+        ("E\u0301.U. is", ["E\u0301.U.", " ", "is"]),
+        ("米国U.S.の", ["米", "国", "U.S.", "の"]),
+        ("东.京.", ["东", ".", "京", "."]),
+        ("at Ltd.'s, 5.,", ["at", " ", "Ltd.", "'", "s", ",", " ", "5", ".", ","]),
+        ("She called Mo. He ran.", ["She", " ", "called", " ", "Mo", ".", " ", "He", " ", "ran", "."]),
+        ("in Gary, Ind.", ["in", " ", "Gary", ",", " ", "Ind", "."]),
+        ("Anna. she", ["Anna", ".", " ", "she"]),
         ("Indiana. X. a.b.c", ["Indiana", ".", " ", "X", ".", " ", "a", ".", "b", ".", "c"]),
         ("a_b1 \n\t c", ["a_b1", " \n\t ", "c"]),
         ("ドイツとIBM社", ["ド", "イ", "ツ", "と", "IBM", "社"]),

@@ -70,9 +70,8 @@ def language_section(results: Results, published: Published) -> Section:
         if len({name for _, name in sets}) > 1:
             places = [((name or "").removesuffix(".jsonl"), ("sets", place)) for place, name in sets]
         for name, place in places:
-            stated = () if place else result.get("languages") or ()
             known = published.datasets.get(name)
-            if language := ", ".join(stated) or (known.language if known else ""):
+            if language := ", ".join(result.get(*place, "languages") or ()) or (known.language if known else ""):
                 rows.append((language, _language_row(result, language, name, place)))
     header = ["language", "data", "split", "model", "documents", "F1 strict", "F1 text", "result file"]
     return Section("By language", [Table(header, [row for _, row in sorted(rows, key=lambda pair: pair[0])])])

@@ -24,12 +24,12 @@ class DataSet(Strict):
     """A data set that there are results for, or may be.
 
     Attributes:
-        language: ISO 639-1.
+        language: ISO 639-1; empty for data in several languages, whose result files say which.
         note: What a comparison on these data must say.
     """
 
     title: str
-    language: str = Field(pattern="^[a-z]{2}$")
+    language: str = Field(default="", pattern="^([a-z]{2})?$")
     note: str = ""
 
 

@@ -44,6 +44,7 @@ class ProtocolOption(StrEnum):
     TRANSFER = "transfer"
     ZERO_SHOT = "zero-shot"
     FEW_SHOT = "few-shot"
+    CROSS_LINGUAL = "cross-lingual"
 
     @property
     def protocol(self) -> ProtocolName:
@@ -52,6 +53,7 @@ class ProtocolOption(StrEnum):
             "transfer": "transfer",
             "zero-shot": "zero-shot",
             "few-shot": "few-shot",
+            "cross-lingual": "cross-lingual",
         }
         return names[self.value]
 
@@ -116,7 +118,7 @@ def evaluate(
         str | None, typer.Option("--output-format", help="Without it, what the model was trained to write, or `rows`.")
     ] = None,
     template: Annotated[
-        str | None, typer.Option(help="Prompt template; without it, what the model was trained with, or `re.v1`.")
+        str | None, typer.Option(help="Prompt template; without it, that of the model's training, which it needs, or `re.v1`.")
     ] = None,
     calibration: Annotated[
         str, typer.Option(help="`stored` (that of the model, if it has one), `none`, or a calibration file.")
@@ -136,7 +138,7 @@ def evaluate(
         loaded_task = load_task(task) if task else None
         sets, sources = load_sources(datasets, split or ["test"], format=data_format, task=loaded_task)
         if language:
-            sets = [in_languages(one, language) for one in sets]
+            sets = in_languages(sets, language)
         if unseen is not None or relations_file is not None:
             sets = [_unseen(one, unseen, relations_file, seed) for one in sets]
         if sample_size is not None:
@@ -148,6 +150,7 @@ def evaluate(
         elif shots:
             drawn_from = [shots_from] if shots_from else datasets
             pools, origins = load_sources(drawn_from, [shots_split], format=data_format, task=loaded_task)
+            pools = in_languages(pools, language) if language else pools
             examples = draw_for_each(sets, pools, shots, per_relation=per_relation, seed=seed)
             info = _shots_info(origins, shots, per_relation=per_relation, examples=examples)
         fitted = _calibration(calibration, model)

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ def assess(
     n_unanchored = sum(prediction.n_unanchored for prediction in predictions)
     return {
         **_origin(run),
-        "languages": sorted({prediction.document.language or "" for prediction in predictions} - {""}),
+        "languages": _languages(predictions),
         "scores": add_up(counts).to_dict(),
         "ci": {
             "level": LEVEL,
@@ -125,6 +125,11 @@ def _settings(run: Run) -> dict[str, Any]:
     }
 
 
+def _languages(predictions: Iterable[Prediction]) -> list[str]:
+    """The languages of the documents that state one."""
+    return sorted({prediction.document.language for prediction in predictions if prediction.document.language})
+
+
 def _per_set(run: Run, predictions: Sequence[Prediction], counts: Sequence[DocumentCounts]) -> list[dict[str, Any]]:
     """Where the documents come from, and the scores of each set on its own."""
     found = []
@@ -139,6 +144,7 @@ def _per_set(run: Run, predictions: Sequence[Prediction], counts: Sequence[Docum
                 "dataset": one.dataset,
                 "split": one.split,
                 "sha256": one.sha256,
+                "languages": _languages(prediction for prediction in predictions if prediction.set_index == index),
                 "n_documents": scores["n_documents"],
                 "scores": scores,
             }

@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from genre_x.document import Document, Mention, Rejection, Triple
 from genre_x.errors import DataError
 
-ProtocolName = Literal["supervised", "transfer", "zero-shot", "few-shot"]
+ProtocolName = Literal["supervised", "transfer", "zero-shot", "few-shot", "cross-lingual"]
+"""What the model has seen: the training split; nothing of the data set; none of the relation types; examples in the prompt; the
+training split in other languages only."""
 Entities = Literal["given", "generated"]
 
 _KIND = "genre_x predictions 1"

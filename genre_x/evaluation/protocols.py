@@ -102,21 +102,21 @@ def _restricted_schema(schema: Schema, wanted: Collection[str]) -> Schema:
     return Schema(name=schema.name, relation_types=relation_types, entity_types=schema.entity_types)
 
 
-def in_languages(one: AnnotatedSet, languages: Collection[str]) -> AnnotatedSet:
-    """The set with the documents in these languages only.
+def in_languages(sets: Sequence[AnnotatedSet], languages: Collection[str]) -> list[AnnotatedSet]:
+    """The sets with the documents in these languages only; some may be left without any.
 
     Args:
-        one: The data.
+        sets: The data.
         languages: Codes as the documents have them, such as `de` or `pt-BR`.
 
     Raises:
-        DataError: No document is left.
+        DataError: No document of any set is left.
     """
-    documents = tuple(document for document in one.documents if document.language in languages)
-    if not documents:
-        known = ", ".join(sorted({document.language or "not stated" for document in one.documents}))
-        raise DataError(f"{one.name!r} has no document in {', '.join(sorted(languages))}. Its languages: {known}.")
-    return replace(one, documents=documents)
+    found = [replace(one, documents=tuple(d for d in one.documents if d.language in languages)) for one in sets]
+    if not any(one.documents for one in found):
+        known = ", ".join(sorted({document.language or "not stated" for one in sets for document in one.documents}))
+        raise DataError(f"No document is in {', '.join(sorted(languages))}. The languages of the data: {known}.")
+    return found
 
 
 def sample(one: AnnotatedSet, n: int, *, seed: int = 0) -> AnnotatedSet:

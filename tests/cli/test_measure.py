@@ -142,7 +142,7 @@ def test_a_model_is_measured_as_it_was_trained(files, scored, monkeypatch):
     (files / "empty.jsonl").write_text(json.dumps({"text": "It rained.", "triples": []}) + "\n", encoding="utf-8")
     for arguments, expected in (
         ((), about),
-        (("--template", "re.v1", "--output-format", "rows"), {"template": "re.v1", "output_format": "rows"}),
+        (("--output-format", "rows"), about | {"output_format": "rows"}),
     ):
         done = evaluate(files, "--model", folder, "--out", files / "r.json", *arguments, data="empty.jsonl")
         assert done.exit_code == 0, done.output

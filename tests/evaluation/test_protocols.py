@@ -94,14 +94,12 @@ def test_nothing_left_is_an_error():
 
 
 def test_documents_are_chosen_by_their_language():
-    german, stated, unstated = (
-        replace(document(id, "met"), language=language) for id, language in (("a", "de"), ("b", "en"), ("c", None))
-    )
-    data = annotated(german, stated, unstated)
-    assert in_languages(data, ["de"]).documents == (german,)
-    assert in_languages(data, ["de", "en"]).documents == (german, stated)
-    with pytest.raises(DataError, match="'s' has no document in fr. Its languages: de, en, not stated."):
-        in_languages(data, ["fr"])
+    german, english, unstated = (replace(document("a", "met"), language=language) for language in ("de", "en", None))
+    sets = [annotated(german, english, unstated), annotated(english)]
+    assert [one.documents for one in in_languages(sets, ["de"])] == [(german,), ()]
+    assert [one.documents for one in in_languages(sets, ["de", "en"])] == [(german, english), (english,)]
+    with pytest.raises(DataError, match="No document is in fr. The languages of the data: de, en, not stated."):
+        in_languages(sets, ["fr"])
 
 
 def test_a_sample_is_drawn_by_seed_and_keeps_the_order():
