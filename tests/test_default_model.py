@@ -9,6 +9,7 @@ import torch
 
 from genre_x import Extractor, models
 from genre_x.backends.transformers import TransformersBackend
+from genre_x.delta import read_delta
 from genre_x.errors import ModelError, SchemaError
 from genre_x.prompting import PromptTemplate
 from genre_x.resources import shipped
@@ -18,14 +19,14 @@ ROOT = Path(__file__).parent.parent
 MEGABYTE = 1_000_000
 
 
-def test_the_adapter_was_trained_with_the_shipped_template():
+def test_the_model_was_trained_with_the_shipped_template():
     about = json.loads((shipped("default_model") / "genre_x.json").read_text(encoding="utf-8"))
     assert about["template"] == PromptTemplate.load("re.v1").id
     assert about["output_format"] == load_task("general").output_format
 
 
-def test_the_adapter_is_at_most_25_megabytes():
-    assert sum(path.stat().st_size for path in shipped("default_model").iterdir()) <= 25 * MEGABYTE
+def test_what_ships_is_at_most_60_megabytes():
+    assert sum(path.stat().st_size for path in shipped("default_model").iterdir()) <= 60 * MEGABYTE
 
 
 def test_the_model_card_has_its_parts():
@@ -76,7 +77,7 @@ def test_a_task_with_another_template_is_refused(tiny_decoder, tmp_path):
 
 @pytest.fixture(scope="module")
 def demo(default_weights):
-    extractor = Extractor.from_task("general", backend=TransformersBackend("default"), min_score=0.5)
+    extractor = Extractor.from_task("general", backend=TransformersBackend("default"), min_score=0.6)
     return extractor.extract((ROOT / "eval" / "data" / "demo.txt").read_text(encoding="utf-8"))
 
 
@@ -85,9 +86,10 @@ def test_the_demo_finds_what_a_reader_finds(demo):
     assert {
         ("Ingrid Solberg", "born in", "Bergen"),
         ("Ingrid Solberg", "studied at", "University of Oslo"),
-        ("Hansa Logistics", "acquired", "Nordlys Shipping"),
+        ("Solberg", "founded", "Nordlys Shipping"),
         ("Hansa Logistics", "headquartered in", "Hamburg"),
-        ("Trondheim", "located in", "Norway"),
+        ("Petra Vogel", "leads", "Hansa Logistics"),
+        ("Aki Salonen", "directed", "The Long Winter"),
     } <= found
 
 
@@ -100,13 +102,14 @@ def test_the_demo_is_grounded_and_scored(demo):
         assert 0 <= triple.score <= 1
 
 
-def test_float32_and_the_merged_adapter_agree_with_peft_on_the_base(default_weights):
-    from peft import PeftModel
-
+def test_the_loaded_weights_are_the_base_and_the_change(default_weights):
     files = models.find_model("default")
-    merged, tokenizer = models.load_model(files, dtype=torch.float32)
+    assert files.delta is not None
+    tuned, _ = models.load_model(files, dtype=torch.float32)
     base, _ = models.load_model(models.find_model("base"), dtype=torch.float32)
-    adapted = PeftModel.from_pretrained(base, str(files.adapter)).eval()
-    ids = torch.tensor([tokenizer("Marie Curie was born in Warsaw.")["input_ids"]])
-    with torch.inference_mode():
-        assert torch.allclose(merged(ids).logits, adapted(ids).logits, atol=1e-3)
+    before, after = dict(base.named_parameters()), dict(tuned.named_parameters())
+    changes = dict(read_delta(files.delta))
+    assert "model.embed_tokens.weight" not in changes
+    for name, parameter in after.items():
+        expected = before[name] + torch.from_numpy(changes[name]) if name in changes else before[name]
+        assert torch.allclose(parameter, expected, atol=1e-6), name

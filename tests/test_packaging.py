@@ -27,7 +27,7 @@ def test_the_wheel_holds_what_it_must_and_nothing_else(wheel):
         "genre_x/py.typed",
         "genre_x/prompts/general.yaml",
         "genre_x/prompts/templates/re.v1.jinja",
-        "genre_x/default_model/adapter_model.safetensors",
+        "genre_x/default_model/delta.safetensors",
         "spacy_component/component.py",
     ):
         assert name in names
