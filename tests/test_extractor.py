@@ -372,7 +372,11 @@ def test_the_examples_of_the_task_are_earlier_turns():
     running.extract("Nothing.")
     messages = running.backend.requests[0].prompt.messages
     assert [message.role for message in messages] == ["system", *["user", "assistant"] * len(running.task.examples), "user"]
-    assert messages[2].content == '[["Marie Curie","born in","Warsaw"],["Marie Curie","works for","University of Paris"]]'
+    assert json.loads(messages[2].content) == [
+        ["Marie Curie", "born in", "Warsaw"],
+        ["Marie Curie", "date of birth", "7 November 1867"],
+        ["Marie Curie", "studied at", "University of Paris"],
+    ]
 
 
 def test_a_faulty_task_file_is_reported_before_any_model_is_loaded(tmp_path):
