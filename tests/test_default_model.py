@@ -113,3 +113,19 @@ def test_the_loaded_weights_are_the_base_and_the_change(default_weights):
     for name, parameter in after.items():
         expected = before[name] + torch.from_numpy(changes[name]) if name in changes else before[name]
         assert torch.allclose(parameter, expected, atol=1e-6), name
+
+
+def test_a_merged_adapter_agrees_with_peft_on_the_base(tiny_decoder, tmp_path):
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    folder = tmp_path / "adapter"
+    base, tokenizer = models.load_model(models.find_model(str(tiny_decoder)), dtype=torch.float32)
+    get_peft_model(base, LoraConfig(r=4, init_lora_weights=False, target_modules="all-linear")).save_pretrained(folder)
+    merged, _ = models.load_model(models.find_model(str(folder)), dtype=torch.float32)
+    base, _ = models.load_model(models.find_model(str(tiny_decoder)), dtype=torch.float32)
+    ids = torch.tensor([tokenizer("Marie Curie was born in Warsaw.")["input_ids"]])
+    with torch.inference_mode():
+        plain = base(ids).logits
+        adapted = PeftModel.from_pretrained(base, str(folder)).eval()(ids).logits
+        assert torch.allclose(merged(ids).logits, adapted, atol=1e-3)
+    assert not torch.allclose(plain, adapted, atol=1e-3)
