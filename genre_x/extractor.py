@@ -16,7 +16,7 @@ from genre_x.backends import get_backend
 from genre_x.calibration import MISMATCH, Calibration, MinScore, check_min_score, select
 from genre_x.document import Document, Extraction, Mention, Reason, Rejection, Span, Triple
 from genre_x.errors import SchemaError
-from genre_x.formats import get_format
+from genre_x.formats import DEFAULT_FORMAT, get_format
 from genre_x.grounding import Finder, finder, nearest_pair, readable
 from genre_x.interfaces import (
     Backend,
@@ -29,7 +29,7 @@ from genre_x.interfaces import (
     SurfaceTriple,
 )
 from genre_x.models import DEFAULT_MODEL, find_calibration
-from genre_x.prompting import PromptTemplate
+from genre_x.prompting import DEFAULT_TEMPLATE, PromptTemplate
 from genre_x.schema import LITERAL_TYPES
 from genre_x.task import DEFAULT_TASK, Task, load_task
 from genre_x.windows import SentenceSplitter, windows
@@ -134,7 +134,7 @@ class Extractor:
         different = self.calibration.mismatches(
             model=self.backend.model,
             template=self.template.id,
-            output_format=self.task.output_format,
+            output_format=self.output_format.name,
             strength=self.strength,
             n_examples=len(self.task.examples),
         )
@@ -143,11 +143,12 @@ class Extractor:
 
     @cached_property
     def template(self) -> PromptTemplate:
-        return PromptTemplate.load(self.task.template)
+        trained = (self.backend.trained_template or "").partition("@")[0]
+        return PromptTemplate.load(self.task.template or trained or DEFAULT_TEMPLATE)
 
     @cached_property
     def output_format(self) -> OutputFormat:
-        return get_format(self.task.output_format)
+        return get_format(self.task.output_format or self.backend.trained_format or DEFAULT_FORMAT)
 
     @cached_property
     def _splitter(self) -> SentenceSplitter:

@@ -100,6 +100,7 @@ class Backend(Protocol):
     Attributes:
         model: Name of the model, stored with every result.
         trained_template: Name and hash of the template the model was fine-tuned with; None if it was not.
+        trained_format: Name of the output format it was fine-tuned to write; None if it was not.
         max_context_tokens: Longest prompt plus completion that the model takes.
     """
 
@@ -108,6 +109,9 @@ class Backend(Protocol):
 
     @property
     def trained_template(self) -> str | None: ...
+
+    @property
+    def trained_format(self) -> str | None: ...
 
     @property
     def max_context_tokens(self) -> int: ...

@@ -15,6 +15,8 @@ from genre_x.interfaces import Message, Prompt
 from genre_x.resources import shipped
 from genre_x.schema import Schema
 
+DEFAULT_TEMPLATE = "re.v1"
+
 
 @dataclass(frozen=True)
 class PromptTemplate:

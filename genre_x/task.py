@@ -32,16 +32,16 @@ class Task:
         schema: Entity types, relation types and attributes.
         instruction: The first sentence of the prompt.
         examples: Annotated documents, shown to the model as earlier turns of the chat.
-        template: Name of a file in `prompts/templates/`, without its suffix.
-        output_format: Name of an output format.
+        template: Name of a file in `prompts/templates/`, without its suffix; None takes the one that the model learned.
+        output_format: Name of an output format; None takes the one that the model learned.
         language: ISO 639-1 code of the documents.
     """
 
     schema: Schema
     instruction: str
     examples: tuple[Document, ...] = ()
-    template: str = "re.v1"
-    output_format: str = "rows"
+    template: str | None = None
+    output_format: str | None = None
     language: str = "en"
 
 
@@ -68,8 +68,8 @@ class _Head(BaseModel):
     name: str = Field(min_length=1)
     instruction: str = Field(min_length=1)
     language: str = Field(default="en", min_length=2)
-    template: str = "re.v1"
-    output_format: str = "rows"
+    template: str | None = None
+    output_format: str | None = None
     entity_types: list[Any] = []
     relation_types: list[Any] = []
     attributes: list[Any] = []

@@ -17,7 +17,7 @@ from genre_x.backends.transformers import TransformersBackend
 from genre_x.backends.vllm import VllmBackend, _merged
 from genre_x.errors import BackendError, MissingDependencyError
 from genre_x.extractor import Extractor
-from genre_x.formats import get_format
+from genre_x.formats import DEFAULT_FORMAT, get_format
 from genre_x.interfaces import Constraint, GenerationConfig, Message, Prompt, Request
 from genre_x.models import find_model, load_model
 from genre_x.task import load_task
@@ -114,7 +114,7 @@ def grammar(text, rule):
 
 def extraction_requests(strengths=("grounded", "schema", "none")):
     task = load_task("general")
-    make = get_format(task.output_format).constraint
+    make = get_format(DEFAULT_FORMAT).constraint
     return [ask(text, make(task.schema, text, strength=strength)) for text in TEXTS for strength in strengths]
 
 

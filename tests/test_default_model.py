@@ -11,9 +11,9 @@ from genre_x import Extractor, models
 from genre_x.backends.transformers import TransformersBackend
 from genre_x.delta import read_delta
 from genre_x.errors import ModelError, SchemaError
-from genre_x.prompting import PromptTemplate
+from genre_x.formats import DEFAULT_FORMAT
+from genre_x.prompting import DEFAULT_TEMPLATE, PromptTemplate
 from genre_x.resources import shipped
-from genre_x.task import load_task
 
 ROOT = Path(__file__).parent.parent
 MEGABYTE = 1_000_000
@@ -21,8 +21,8 @@ MEGABYTE = 1_000_000
 
 def test_the_model_was_trained_with_the_shipped_template():
     about = json.loads((shipped("default_model") / "genre_x.json").read_text(encoding="utf-8"))
-    assert about["template"] == PromptTemplate.load("re.v1").id
-    assert about["output_format"] == load_task("general").output_format
+    assert about["template"] == PromptTemplate.load(DEFAULT_TEMPLATE).id
+    assert about["output_format"] == DEFAULT_FORMAT
 
 
 def test_what_ships_is_at_most_60_megabytes():

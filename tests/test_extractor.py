@@ -21,6 +21,7 @@ from genre_x.backends.fake import FakeBackend
 from genre_x.errors import BackendError, SchemaError, TaskError
 from genre_x.extractor import row_score
 from genre_x.interfaces import Completion
+from genre_x.prompting import PromptTemplate
 
 SCHEMA = Schema(
     name="people",
@@ -340,8 +341,8 @@ def test_the_strength_decides_what_the_request_carries(strength):
 
 
 def test_a_model_trained_with_another_template_is_refused_before_anything_runs():
-    backend = FakeBackend(trained_template="re.v0@00000000")
-    with pytest.raises(SchemaError, match=r"'re\.v0@00000000'.*'re\.v1@"):
+    backend = FakeBackend(trained_template="re.v1@00000000")
+    with pytest.raises(SchemaError, match=r"'re\.v1@00000000'.*'re\.v1@"):
         extractor(backend)
     assert backend.requests == []
 
@@ -349,6 +350,14 @@ def test_a_model_trained_with_another_template_is_refused_before_anything_runs()
 def test_a_model_trained_with_the_same_template_is_welcome():
     template = extractor().template.id
     assert extractor(FakeBackend(["[]"], trained_template=template)).extract(TEXT).triples == ()
+
+
+def test_a_task_that_names_no_template_and_format_takes_those_of_the_model():
+    about = {"trained_template": PromptTemplate.load("re.v2").id, "trained_format": "objects"}
+    running = extractor(FakeBackend(**about), output_format=None)
+    assert (running.template.name, running.output_format.name) == ("re.v2", "objects")
+    assert extractor(FakeBackend(**about), output_format="rows").output_format.name == "rows"
+    assert (extractor(output_format=None).template.name, extractor(output_format=None).output_format.name) == ("re.v1", "rows")
 
 
 def test_a_prompt_that_leaves_no_room_is_refused_with_the_numbers():

@@ -56,7 +56,7 @@ def test_a_good_file_becomes_a_task():
     assert task.instruction == "Find facts about people."
     assert [relation.name for relation in task.schema.relation_types] == ["born in", "near", "age"]
     assert task.schema.relation_type("age").is_attribute
-    assert (task.template, task.output_format, task.language) == ("re.v1", "rows", "en")
+    assert (task.template, task.output_format, task.language) == (None, None, "en")
     first, second = task.examples
     assert second.triples == ()
     assert [(t.head.text, t.head.type, t.relation, t.tail.text, t.tail.type) for t in first.triples] == [

@@ -21,6 +21,7 @@ class FakeBackend:
         *,
         model: str = "fake",
         trained_template: str | None = None,
+        trained_format: str | None = None,
         max_context_tokens: int = 8192,
     ) -> None:
         """Prepare the answers.
@@ -29,10 +30,12 @@ class FakeBackend:
             answers: One per request, in order; or a function that makes the answer. A token is a word here.
             model: Its name, stored with results.
             trained_template: As of a fine-tuned model.
+            trained_format: As of a fine-tuned model.
             max_context_tokens: As of a model.
         """
         self.model = model
         self.trained_template = trained_template
+        self.trained_format = trained_format
         self.max_context_tokens = max_context_tokens
         self.requests: list[Request] = []
         self._answer = answers if callable(answers) else _next_of(iter(answers))

@@ -68,6 +68,9 @@ class TransformersBackend:
             `sequences`.
     """
 
+    trained_template: str | None = None
+    trained_format: str | None = None
+
     def __init__(
         self,
         model: str = DEFAULT_MODEL,
@@ -88,7 +91,8 @@ class TransformersBackend:
         files = find_model(model)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         loaded, tokenizer = load_model(files, dtype=torch.float32)
-        self._set_up(loaded.to(device=device, dtype=_dtype(precision, device)), tokenizer, files.name, files.template)
+        self._set_up(loaded.to(device=device, dtype=_dtype(precision, device)), tokenizer, files.name)
+        self.trained_template, self.trained_format = files.template, files.output_format
 
     @classmethod
     def from_loaded(
@@ -97,18 +101,14 @@ class TransformersBackend:
         tokenizer: "PreTrainedTokenizerBase",
         *,
         name: str = "",
-        trained_template: str | None = None,
     ) -> "TransformersBackend":
         """Wrap a model that is already in memory; its attention implementation is replaced."""
         backend = cls.__new__(cls)
-        backend._set_up(model, tokenizer, name or type(model).__name__, trained_template)
+        backend._set_up(model, tokenizer, name or type(model).__name__)
         return backend
 
-    def _set_up(
-        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", name: str, trained_template: str | None
-    ) -> None:
+    def _set_up(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", name: str) -> None:
         self.model = name
-        self.trained_template = trained_template
         self.statistics: Counter[str] = Counter()
         self._model = model.eval()
         self._tokenizer = tokenizer

@@ -87,7 +87,7 @@ class VllmBackend:
         if clash := sorted(given.keys() & (_FIXED.keys() | {"model", "dtype"})):
             raise BackendError(f"Engine arguments {', '.join(clash)} can't be given: VllmBackend decides them.")
         files = find_model(model)
-        self.model, self.trained_template = files.name, files.template
+        self.model, self.trained_template, self.trained_format = files.name, files.template, files.output_format
         self._tokenizer = _tokenizer_of(files)
         options: dict[str, Any] = {
             "model": files.base if files.adapter is None and files.delta is None else str(_merged(files)),

@@ -37,7 +37,6 @@ from genre_x.cli.terminal import (
 )
 from genre_x.document import Document, Extraction
 from genre_x.errors import GenreXError
-from genre_x.formats import get_format
 from genre_x.interfaces import GenerationConfig
 from genre_x.task import DEFAULT_TASK, load_task
 
@@ -146,7 +145,7 @@ def show(
         for message in extractor.prompt(text).messages:
             typer.secho(f"--- {message.role}", bold=True)
             typer.echo(message.content)
-        made = get_format(extractor.task.output_format).constraint(extractor.task.schema, text, strength=constraint.strength)
+        made = extractor.output_format.constraint(extractor.task.schema, text, strength=constraint.strength)
         typer.secho(f"--- constraint: {made.kind if made else 'none'}", bold=True)
         if made is not None:
             typer.echo(made.definition)

@@ -158,14 +158,12 @@ def evaluate(
         quiet()
         from genre_x.backends import get_backend
         from genre_x.evaluation import Evaluation
-        from genre_x.models import find_model
 
-        trained = find_model(model)
         evaluation = Evaluation(
             sets=sets,
             backend=get_backend(backend, model=model),
-            template=template or (trained.template or "re.v1").split("@")[0],
-            output_format=output_format or trained.output_format or "rows",
+            template=template,
+            output_format=output_format,
             examples=examples,
             strength=constraint.strength,
             given_entities=given_entities,

@@ -47,8 +47,8 @@ class Evaluation:
     Attributes:
         sets: Each is asked with its own schema; the counts are added up.
         backend: A running model.
-        template: Name of the prompt template.
-        output_format: Name of the output format.
+        template: Name of the prompt template; None takes the one that the model learned.
+        output_format: Name of the output format; None likewise.
         examples: Few-shot examples for every prompt of a set; one tuple for each set, or none at all.
         strength: Of the constraint.
         given_entities: Choose heads and tails among the gold mentions, instead of end to end.
@@ -65,8 +65,8 @@ class Evaluation:
 
     sets: Sequence[AnnotatedSet]
     backend: Backend
-    template: str = "re.v1"
-    output_format: str = "rows"
+    template: str | None = None
+    output_format: str | None = None
     examples: Sequence[Sequence[Document]] = ()
     strength: Strength = "grounded"
     given_entities: bool = False
@@ -116,7 +116,7 @@ class Evaluation:
             shots=self.shots,
             model=self.backend.model,
             template=self._extractor(0).template.id if self.sets else "",
-            output_format=self.output_format,
+            output_format=self._extractor(0).output_format.name if self.sets else "",
             n_examples=max(map(len, self.examples), default=0),
             strength=self.strength,
             generation=asdict(self.config),

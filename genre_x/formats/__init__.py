@@ -10,6 +10,8 @@ FORMATS: dict[str, OutputFormat] = {
     output_format.name: output_format for output_format in (RowsFormat(), ObjectsFormat(), MentionsFormat())
 }
 
+DEFAULT_FORMAT = RowsFormat.name
+
 
 def get_format(name: str) -> OutputFormat:
     """The output format of this name.

@@ -7,6 +7,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from genre_x.errors import SchemaError
+from genre_x.formats import DEFAULT_FORMAT
+from genre_x.prompting import DEFAULT_TEMPLATE
 
 
 class _Strict(BaseModel):
@@ -302,8 +304,8 @@ class TrainingConfig(_Strict):
     train: Mixture
     dev: Mixture
     old_dev: Mixture | None = None
-    template: str = "re.v1"
-    output_format: str = "rows"
+    template: str = DEFAULT_TEMPLATE
+    output_format: str = DEFAULT_FORMAT
     episodes: EpisodesConfig = EpisodesConfig()
     adapter: AdapterConfig | None = AdapterConfig()
     frozen: tuple[Annotated[str, Field(pattern=r"^(embeddings|layers:[0-9]+)$")], ...] = ()

@@ -43,8 +43,8 @@ DOUBT = {"Ada knows Bob.": 0.01, "Eve likes Ada.": 0.05, "Bob met Eve.": 0.03}
 class Scored(FakeBackend):
     """Looks the answer up by the text; a token is a character."""
 
-    def __init__(self, model, fail_after=None):
-        super().__init__(lambda request: ANSWERS[request.prompt.messages[-1].content], model=model)
+    def __init__(self, model, fail_after=None, **about):
+        super().__init__(lambda request: ANSWERS[request.prompt.messages[-1].content], model=model, **about)
         self.fail_after = fail_after
 
     def generate(self, requests, *, config, batch_size=32):
@@ -134,21 +134,14 @@ def test_a_result_has_every_number(files, scored):
 
 def test_a_model_is_measured_as_it_was_trained(files, scored, monkeypatch):
     monkeypatch.setitem(ANSWERS, "It rained.\n\nAgain: It rained.", "[]")  # as re.v2 shows it
-    folder = files / "trained"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}", encoding="utf-8")
-    about = {"template": PromptTemplate.load("re.v2").id, "output_format": "mentions"}
-    (folder / "genre_x.json").write_text(json.dumps(about), encoding="utf-8")
+    _, options = scored
+    options.update(trained_template=PromptTemplate.load("re.v2").id, trained_format="mentions")
     (files / "empty.jsonl").write_text(json.dumps({"text": "It rained.", "triples": []}) + "\n", encoding="utf-8")
-    for arguments, expected in (
-        ((), about),
-        (("--output-format", "rows"), about | {"output_format": "rows"}),
-    ):
-        done = evaluate(files, "--model", folder, "--out", files / "r.json", *arguments, data="empty.jsonl")
+    for arguments, output_format in (((), "mentions"), (("--output-format", "rows"), "rows")):
+        done = evaluate(files, "--out", files / "r.json", *arguments, data="empty.jsonl")
         assert done.exit_code == 0, done.output
         result = read(files / "r.json")
-        assert result["template"].startswith(expected["template"])
-        assert result["output_format"] == expected["output_format"]
+        assert (result["template"], result["output_format"]) == (options["trained_template"], output_format)
 
 
 def test_a_result_can_be_computed_again_from_predictions(files, scored):
