@@ -296,7 +296,7 @@ class TrainingConfig(_Strict):
         max_minutes: Stop, with a checkpoint to resume from, when this part of the run has taken so long.
         logging_steps: Optimizer steps between two lines of the log.
         tensorboard: Also log to `tensorboard` in the run folder.
-        dev_documents: How many development documents are generated for the scores before and after.
+        dev_documents: How many development documents are generated for the scores before and after; drawn likewise.
     """
 
     model: str = "default"

@@ -175,8 +175,9 @@ def _counts(trainer: "Trainer", episodes: Sequence[Episode], records: Sequence[d
 
 def _scores(config: TrainingConfig, scorer: DevScorer, sets: Sequence[AnnotatedSet], target: Path) -> dict[str, Any]:
     """Scores on the development documents before and after, altogether and for each source."""
+    drawn = sample(sets, config.dev_documents, config.seed)
     results = {
-        moment: scorer.result(TransformersBackend(model), sets, limit=config.dev_documents)
+        moment: scorer.result(TransformersBackend(model), drawn)
         for moment, model in (("before", config.model), ("after", str(target)))
     }
     pairs = zip(results["before"]["sets"], results["after"]["sets"], strict=True)
@@ -191,6 +192,5 @@ def _scores(config: TrainingConfig, scorer: DevScorer, sets: Sequence[AnnotatedS
                 "after": after["scores"]["strict"],
             }
             for before, after in pairs
-            if before["n_documents"]
         ],
     }

@@ -54,10 +54,10 @@ class DevScorer:
             scores = self.result(backend, self.sets)["scores"]
         return float(scores["strict"]["f1"]), time.perf_counter() - started
 
-    def result(self, backend: Backend, sets: Sequence[AnnotatedSet], *, limit: int | None = None) -> dict[str, Any]:
+    def result(self, backend: Backend, sets: Sequence[AnnotatedSet]) -> dict[str, Any]:
         """The whole result of a running model on some sets."""
         config = GenerationConfig(max_new_tokens=MAX_NEW_TOKENS)
-        return evaluate(sets, backend, template=self.template, output_format=self.output_format, config=config, limit=limit)
+        return evaluate(sets, backend, template=self.template, output_format=self.output_format, config=config)
 
 
 @contextmanager
