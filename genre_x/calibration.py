@@ -41,6 +41,7 @@ class FittedOn(_Strict):
         n_documents: Documents of it that were read.
         n_triples: Scored triples that were predicted for them.
         n_examples: Few-shot examples in the prompt.
+        n_answers: How many were drawn for each window.
         entities: `given`: heads and tails were chosen among gold mentions; `generated`: the model found them.
     """
 
@@ -54,6 +55,7 @@ class FittedOn(_Strict):
     output_format: str
     strength: str
     n_examples: int
+    n_answers: int = 1
     entities: Literal["given", "generated"]
 
 
@@ -104,7 +106,14 @@ class Calibration(_Strict):
         """The least calibrated score that a triple of this relation should have."""
         return self.thresholds.get(relation, self.threshold)
 
-    def mismatches(self, *, model: str, template: str, output_format: str, strength: str, n_examples: int) -> list[str]:
+    @property
+    def has_votes(self) -> bool:
+        """Whether the raw scores were shares of several answers."""
+        return any(one.n_answers > 1 for one in self.fitted_on)
+
+    def mismatches(
+        self, *, model: str, template: str, output_format: str, strength: str, n_examples: int, n_answers: int = 1
+    ) -> list[str]:
         """In what a run differs from every run that this was fitted on, one phrase a setting; empty if in nothing."""
         settings: list[tuple[str, object, set[object]]] = [
             (name, value, {getattr(one, name) for one in self.fitted_on})
@@ -116,6 +125,7 @@ class Calibration(_Strict):
             )
         ]
         settings.append(("few-shot examples", n_examples > 0, {one.n_examples > 0 for one in self.fitted_on}))
+        settings.append(("several answers", n_answers > 1, {self.has_votes}))
         return [
             f"{name} {value!r} (fitted with {', '.join(sorted(map(repr, known)))})"
             for name, value, known in settings

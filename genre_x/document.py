@@ -176,7 +176,7 @@ class Extraction:
         mentions: All heads and tails of `triples`, without repeats, in text order.
         triples: Without repeats, in the order in which they were written.
         rejections: Output that was not kept, with the reason.
-        completions: The raw output, one string per window.
+        completions: The raw output, one string for each answer about each window.
         model: Name of the model that wrote it.
         template: Name and hash of the prompt template.
     """

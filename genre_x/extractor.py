@@ -5,10 +5,11 @@ Document ──► windows ──► prompt and constraint ──► Backend ─
 
 import logging
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,7 +69,11 @@ class Extractor:
     Attributes:
         task: What to extract.
         backend: What runs the model.
+        config: How to generate. With several answers and a temperature of 0, tokens are drawn at temperature 1.
         strength: How much the constraint says; `grounded` makes every head and tail a span of the text.
+        n_answers: How many answers are drawn for each window. With more than one, a triple's score is the share of the answers
+            that have it, so a limit of 0.5 keeps what most of them say (self-consistency, Wang et al. 2023,
+            https://arxiv.org/abs/2203.11171); rejections are those of all answers, each once.
         min_score: Triples with a lower score are left out; `auto` takes the thresholds of the calibration.
         calibration: Turns the model's scores into shares of right triples; None leaves them raw.
         window_tokens: Documents are read in windows of whole sentences up to this length.
@@ -80,6 +85,7 @@ class Extractor:
     backend: Backend
     config: GenerationConfig = field(default_factory=GenerationConfig)
     strength: Strength = "grounded"
+    n_answers: int = 1
     min_score: MinScore = 0.0
     calibration: Calibration | None = None
     window_tokens: int = WINDOW_TOKENS
@@ -88,6 +94,8 @@ class Extractor:
 
     def __post_init__(self) -> None:
         check_min_score(self.min_score, calibration=self.calibration, model=self.backend.model)
+        if self.n_answers < 1:
+            raise SchemaError(f"n_answers is 1 or more, found {self.n_answers}.")
         trained = self.backend.trained_template
         if trained is not None and trained != self.template.id:
             raise SchemaError(
@@ -112,8 +120,8 @@ class Extractor:
             task: A task file, the name of a shipped task, or a task.
             model: For a backend given by name: `default`, `base`, a folder, or a Hugging Face id.
             backend: A name, or a backend that is already running.
-            calibration: `stored` is the one beside the model, if it has one and the backend is given by name; None leaves
-                scores raw.
+            calibration: `stored` is the one beside the model, if it has one for this kind of answers and the backend is given
+                by name; None leaves scores raw.
             options: The other attributes of the class.
 
         Raises:
@@ -121,7 +129,8 @@ class Extractor:
         """
         loaded = task if isinstance(task, Task) else load_task(task)
         if calibration == "stored":
-            calibration = find_calibration(model) if isinstance(backend, str) else None
+            n_answers = options.get("n_answers", 1)
+            calibration = find_calibration(model, n_answers=n_answers) if isinstance(backend, str) else None
         if isinstance(backend, str):  # before the seconds that loading takes
             check_min_score(options.get("min_score", 0.0), calibration=calibration, model=model)
         running = get_backend(backend, model=model) if isinstance(backend, str) else backend
@@ -137,9 +146,16 @@ class Extractor:
             output_format=self.output_format.name,
             strength=self.strength,
             n_examples=len(self.task.examples),
+            n_answers=self.n_answers,
         )
         if different:
             logger.warning(MISMATCH, "; ".join(different))
+
+    @cached_property
+    def generation(self) -> GenerationConfig:
+        """How answers are generated: `config`, with a temperature if there are several."""
+        drawn = self.n_answers > 1 and self.config.temperature == 0
+        return replace(self.config, temperature=1.0) if drawn else self.config
 
     @cached_property
     def template(self) -> PromptTemplate:
@@ -201,13 +217,14 @@ class Extractor:
                 found = self._windows(_as_document(document, number))
                 n_known += len(found)
                 pending.extend(found)
-                yield from map(self._request, found)
+                for window in found:
+                    yield from repeat(self._request(window), self.n_answers)
 
-        completions = self.backend.generate(requests(), config=self.config, batch_size=batch_size)
-        read: list[tuple[_Window, Completion]] = []
-        for n_read, completion in enumerate(completions, start=1):
+        completions = self.backend.generate(requests(), config=self.generation, batch_size=batch_size)
+        read: list[tuple[_Window, tuple[Completion, ...]]] = []
+        for n_read, answers in enumerate(zip(*repeat(completions, self.n_answers), strict=True), start=1):
             window = pending.popleft()
-            read.append((window, completion))
+            read.append((window, answers))
             if on_window is not None:
                 on_window(n_read, n_known)
             if window.is_last:
@@ -270,13 +287,13 @@ class Extractor:
             given.append(replace(mention.shifted(-start), text=readable(mention.text), type=type_name))
         return tuple(given)
 
-    def _merge(self, read: Sequence[tuple[_Window, Completion]]) -> Extraction:
+    def _merge(self, read: Sequence[tuple[_Window, Sequence[Completion]]]) -> Extraction:
         """One extraction from the windows of a document; of a triple found twice the higher score stays."""
         document = read[0][0].document
         triples: dict[tuple[Any, ...], Triple] = {}
         rejections: list[Rejection] = []
-        for window, completion in read:
-            kept, rejected = self._read(window, completion)
+        for window, answers in read:
+            kept, rejected = self._vote(window, answers) if self.n_answers > 1 else self._read(window, answers[0])
             rejections += rejected
             for triple in kept:
                 key = self._key(triple)
@@ -288,10 +305,23 @@ class Extractor:
             document,
             select(triples.values(), calibration=self.calibration, min_score=self.min_score),
             tuple(rejections),
-            tuple(completion.text for _, completion in read),
+            tuple(answer.text for _, answers in read for answer in answers),
             self.backend.model,
             self.template.id,
         )
+
+    def _vote(self, window: _Window, answers: Sequence[Completion]) -> tuple[list[Triple], list[Rejection]]:
+        """As `_read`, with the share of the answers that have a triple as its score."""
+        found: dict[tuple[Any, ...], Triple] = {}
+        votes: Counter[tuple[Any, ...]] = Counter()
+        rejections: dict[Rejection, None] = {}
+        for answer in answers:
+            kept, rejected = self._read(window, answer)
+            once = {self._key(triple): triple for triple in kept}
+            votes.update(once.keys())
+            found |= {key: triple for key, triple in once.items() if key not in found}
+            rejections |= dict.fromkeys(rejected)
+        return [replace(triple, score=votes[key] / len(answers)) for key, triple in found.items()], list(rejections)
 
     def _key(self, triple: Triple) -> tuple[Any, ...]:
         relation = self.task.schema.relation_type(triple.relation)

@@ -119,18 +119,23 @@ def _in_folder(folder: Path) -> ModelFiles:
     return ModelFiles(about.get("name", folder.name), base, adapter, delta, about.get("template"), about.get("output_format"))
 
 
-def find_calibration(name: str = DEFAULT_MODEL) -> Calibration | None:
+def find_calibration(name: str = DEFAULT_MODEL, *, n_answers: int = 1) -> Calibration | None:
     """The calibration stored beside a model's weights or adapter, or None. No weights are fetched.
 
     Args:
         name: As for `find_model`; a Hugging Face id has none.
+        n_answers: How many are drawn for each window. The score of one answer is another thing than a share of several, so
+            a calibration of the other kind does not count.
 
     Raises:
         DataError: The file is there and can't be read.
     """
     folder = shipped(DEFAULT_FOLDER) if name == DEFAULT_MODEL else Path(name).expanduser()
     file = folder / CALIBRATION_FILE
-    return Calibration.load(file) if name != BASE_MODEL and file.is_file() else None
+    if name == BASE_MODEL or not file.is_file():
+        return None
+    found = Calibration.load(file)
+    return found if found.has_votes == (n_answers > 1) else None
 
 
 def load_model(files: ModelFiles, **options: Any) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:

@@ -20,6 +20,7 @@ class Settings(BaseModel):
         model: `default`, `base`, a folder, or a Hugging Face id; for a backend that is given by name.
         backend: `transformers`, `vllm` or `fake`; or a block `{"@misc": "…"}` that makes a `genre_x` backend.
         strength: `grounded`: every head and tail is a span of the text; `schema`: valid output only; `none`.
+        n_answers: How many answers are drawn for each window; with more than one, a score is the share that has the relation.
         min_score: Relations with a lower score are left out; `auto` takes the thresholds of the calibration that is stored
             beside the model.
         batch_size: How many windows are decoded side by side. The `batch_size` of `nlp.pipe`, 1000 by default, says how
@@ -46,6 +47,7 @@ class Settings(BaseModel):
     model: str = DEFAULT_MODEL
     backend: Any = "transformers"
     strength: Strength = "grounded"
+    n_answers: int = Field(default=1, ge=1)
     min_score: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 0.0
     batch_size: int = Field(default=32, ge=1)
     max_new_tokens: int = Field(default=GenerationConfig().max_new_tokens, ge=1)

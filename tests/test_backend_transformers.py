@@ -256,6 +256,16 @@ def test_the_same_request_twice_in_a_batch_draws_twice(decoder):
     assert len({completion.text for completion in decoder.generate(batch, config=config)}) > 1
 
 
+def test_equal_requests_side_by_side_answer_as_each_alone(decoder):
+    batch = requests([TEXTS[0], TEXTS[1], TEXTS[1], TEXTS[0], TEXTS[2], TEXTS[1]])
+    config = GenerationConfig(max_new_tokens=50)
+    singles = [alone(decoder, request, config) for request in batch]
+    for batch_size in (6, 4):
+        for one, other in zip(singles, decoder.generate(batch, config=config, batch_size=batch_size), strict=True):
+            assert one.text == other.text
+            assert one.token_logprobs == pytest.approx(other.token_logprobs, abs=1e-3)
+
+
 def test_token_ends_count_whole_characters(decoder):
     only = Constraint("grammar", f"start: {json.dumps('é東👩x')}")
     completion = alone(decoder, Request(prompt("a"), only))
@@ -356,7 +366,8 @@ def test_packed_decoding_keeps_to_the_model_while_sequences_come_and_go(plain, t
     with torch.inference_mode():
         for step in range(12):
             if step % 4 == 0:
-                runs = [ids(draw.randint(1, 60)) for _ in range(3)]
+                runs = [ids(draw.randint(1, 60)) for _ in range(2)]
+                runs = [runs[0], runs[0], runs[1]]
                 logits, rows = packed.add(runs), runs
                 running += [list(run) for run in runs]
             else:

@@ -321,6 +321,14 @@ def test_few_shot_examples_are_another_setting_unless_it_was_fitted_with_both():
     assert both.mismatches(**same, n_examples=3) == []
 
 
+def test_a_share_of_answers_is_another_score():
+    same = {"model": "fake", "template": "re.v1@0", "output_format": "rows", "strength": "grounded", "n_examples": 0}
+    assert ISOTONIC.mismatches(**same, n_answers=5) == ["several answers True (fitted with False)"]
+    voted = ISOTONIC.model_copy(update={"fitted_on": (ORIGIN.model_copy(update={"n_answers": 8}),)})
+    assert voted.mismatches(**same, n_answers=5) == []
+    assert voted.mismatches(**same) == ["several answers False (fitted with True)"]
+
+
 def test_a_calibration_beside_the_model_is_found_and_used(tiny_decoder, tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
@@ -332,6 +340,9 @@ def test_a_calibration_beside_the_model_is_found_and_used(tiny_decoder, tmp_path
     assert Extractor.from_task(TASK, model=str(folder), min_score="auto").calibration == TEMPERATURE
     assert Extractor.from_task(TASK, model=str(folder), calibration=None).calibration is None
     assert Extractor.from_task(TASK, model=str(folder), backend=FakeBackend()).calibration is None
+    assert find_calibration(str(folder), n_answers=8) is None
+    with pytest.raises(SchemaError, match="min_score 'auto' needs the thresholds"):
+        Extractor.from_task(TASK, model=str(folder), min_score="auto", n_answers=8)
     assert find_calibration("base") is None
     assert find_calibration("some/hub-id") is None
 

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -358,6 +359,40 @@ def test_a_task_that_names_no_template_and_format_takes_those_of_the_model():
     assert (running.template.name, running.output_format.name) == ("re.v2", "objects")
     assert extractor(FakeBackend(**about), output_format="rows").output_format.name == "rows"
     assert (extractor(output_format=None).template.name, extractor(output_format=None).output_format.name) == ("re.v1", "rows")
+
+
+def test_the_score_of_several_answers_is_the_share_that_has_the_triple():
+    met, works = ["Bob", "met", "Ada Lovelace"], ["Ada Lovelace", "works for", "IBM"]
+    turned = ["Ada Lovelace", "met", "Bob"]  # the same: `met` is symmetric
+    running = extractor([rows(met, works), rows(turned, turned), rows(works, ["Eve", "met", "Bob"]), "none"], n_answers=4)
+    extraction = running.extract(TEXT)
+    assert [(*named, triple.score) for named, triple in zip(named(extraction), extraction.triples, strict=True)] == [
+        (*met, 0.5),
+        (*works, 0.5),
+    ]
+    assert [rejection.reason for rejection in extraction.rejections] == [Reason.UNGROUNDED, Reason.UNPARSABLE]
+    assert len(extraction.completions) == len(running.backend.requests) == 4
+    assert len(set(running.backend.requests)) == 1
+
+
+def test_answers_belong_to_their_window_and_are_drawn():
+    configs = []
+
+    class Drawn(FakeBackend):
+        def generate(self, requests, *, config, batch_size=32):
+            configs.append(config)
+            return super().generate(requests, config=config, batch_size=batch_size)
+
+    likes = rows(["Ada", "likes", "Bob", "person"])
+    backend = Drawn(["[]", rows(["Ada Lovelace", "works for", "IBM"]), likes, likes, "[]", "[]"])
+    running = extractor(backend, n_answers=2, min_score=0.6, window_tokens=5, overlap_sentences=0)
+    documents = ["Ada Lovelace works for IBM. Ada likes Bob.", "Bob."]
+    assert [named(extraction) for extraction in running.pipe(documents)] == [[("Ada", "likes", "Bob")], []]
+    assert [config.temperature for config in configs] == [1.0]
+    assert replace(running, config=GenerationConfig(temperature=0.5)).generation.temperature == 0.5
+    assert extractor().generation.temperature == 0.0
+    with pytest.raises(SchemaError, match="n_answers is 1 or more, found 0"):
+        extractor(n_answers=0)
 
 
 def test_a_prompt_that_leaves_no_room_is_refused_with_the_numbers():

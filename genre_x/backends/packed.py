@@ -166,14 +166,24 @@ class PackedDecoder:
         self._shared_ids = ids
 
     def add(self, runs: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Add sequences that start with the shared ids and go on with these.
+        """Add sequences that start with the shared ids and go on with these; of equal ones the model reads one.
 
         Returns:
             Logits after the last token of each, shape (len(runs), vocabulary size).
         """
         first = self.n_sequences
-        self._lengths += [0] * len(runs)
-        return self._forward(runs, first)
+        places: dict[tuple[int, ...], int] = {}
+        origins = [places.setdefault(tuple(run), len(places)) for run in runs]
+        self._lengths += [0] * len(places)
+        logits = self._forward(list(places), first)
+        self._lengths[first:] = [len(run) for run in runs]
+        with torch.inference_mode():
+            for place in range(len(runs) - 1, -1, -1):  # from the end: no origin is behind its copy, so none is overwritten
+                if origins[place] != place:
+                    for layer in self._layers.values():
+                        layer.reserve(self.n_sequences, self._lengths[first + place])
+                        layer.move(first + origins[place], first + place, self._lengths[first + place])
+        return logits[origins]
 
     def extend(self, runs: Sequence[Sequence[int]]) -> torch.Tensor:
         """Append one or more tokens to every sequence; returns the logits after the last token of each."""

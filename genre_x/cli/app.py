@@ -22,6 +22,7 @@ from rich.table import Table
 from genre_x.cli import measure
 from genre_x.cli.data import data_app
 from genre_x.cli.terminal import (
+    AnswersOption,
     BackendOption,
     BatchOption,
     ConstraintOption,
@@ -96,6 +97,7 @@ def extract(
     backend: BackendOption = "transformers",
     output: Annotated[Format, typer.Option("--format", help="How to print the result.")] = Format.TABLE,
     constraint: ConstraintOption = ConstraintStrength.GROUNDED,
+    answers: AnswersOption = 1,
     min_score: MinScoreOption = "0",
     batch_size: BatchOption = 32,
     window_tokens: WindowOption = None,
@@ -110,6 +112,7 @@ def extract(
             backend=backend,
             config=GenerationConfig(max_new_tokens=max_new_tokens),
             strength=constraint.strength,
+            n_answers=answers,
             min_score=min_score_of(min_score),
             **({} if window_tokens is None else {"window_tokens": window_tokens}),
         )

@@ -10,6 +10,7 @@ import typer
 from genre_x.calibration import Calibration, MinScore, check_min_score
 from genre_x.cli.result_table import calibration_table, result_tables
 from genre_x.cli.terminal import (
+    AnswersOption,
     BackendOption,
     BatchOption,
     ConstraintOption,
@@ -123,6 +124,7 @@ def evaluate(
     calibration: Annotated[
         str, typer.Option(help="`stored` (that of the model, if it has one), `none`, or a calibration file.")
     ] = STORED,
+    answers: AnswersOption = 1,
     min_score: MinScoreOption = "0",
     batch_size: BatchOption = 32,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of one answer.")] = 256,
@@ -153,7 +155,7 @@ def evaluate(
             pools = in_languages(pools, language) if language else pools
             examples = draw_for_each(sets, pools, shots, per_relation=per_relation, seed=seed)
             info = _shots_info(origins, shots, per_relation=per_relation, examples=examples)
-        fitted = _calibration(calibration, model)
+        fitted = _calibration(calibration, model, answers)
         check_min_score(least, calibration=fitted, model=model)
         quiet()
         from genre_x.backends import get_backend
@@ -166,6 +168,7 @@ def evaluate(
             output_format=output_format,
             examples=examples,
             strength=constraint.strength,
+            n_answers=answers,
             given_entities=given_entities,
             config=GenerationConfig(max_new_tokens=max_new_tokens, seed=seed),
             batch_size=batch_size,
@@ -277,14 +280,14 @@ def _implied_protocol(
     return "zero-shot" if unseen is not None or relations_file is not None else None
 
 
-def _calibration(option: str, model: str) -> Calibration | None:
+def _calibration(option: str, model: str, n_answers: int) -> Calibration | None:
     if option == NO_CALIBRATION:
         return None
     if option != STORED:
         return Calibration.load(option)
     from genre_x.models import find_calibration
 
-    return find_calibration(model)
+    return find_calibration(model, n_answers=n_answers)
 
 
 def _predict(evaluation: "Evaluation", path: Path | None, *, resume: bool) -> list[Prediction]:

@@ -48,6 +48,7 @@ def calibration_table(calibration: Calibration) -> Table:
 def _scores(result: Result) -> Table:
     scores = result["scores"]
     setting = [part for part in (result["protocol"], f"entities {result['entities']}") if part]
+    setting += [f"{result['n_answers']} answers"] if result["n_answers"] > 1 else []
     data = " ".join(part for part in (result.get("dataset"), result.get("split")) if part)
     title = f"{data}, {result['model']} ({', '.join(setting)}, min score {result['min_score']})"
     columns = ("matching", "precision", "recall", "F1", f"{100 * result['ci']['level']:.0f} % of F1", "tp", "fp", "fn")

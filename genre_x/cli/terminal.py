@@ -43,6 +43,10 @@ ModelOption = Annotated[
 BackendOption = Annotated[str, typer.Option(help="`transformers` or `vllm`.")]
 ConstraintOption = Annotated[ConstraintStrength, typer.Option("--constraint", help="How much the decoder is constrained.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Windows decoded side by side.")]
+AnswersOption = Annotated[
+    int,
+    typer.Option("--answers", min=1, help="Draw so many answers for each window; a score is the share that has the triple."),
+]
 MinScoreOption = Annotated[
     str,
     typer.Option(

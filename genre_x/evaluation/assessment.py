@@ -114,6 +114,7 @@ def _settings(run: Run) -> dict[str, Any]:
         "output_format": run.output_format,
         "schemas": [one.name for one in run.sets],
         "n_examples": run.n_examples,
+        "n_answers": run.n_answers,
         "strength": run.strength,
         "given_entities": run.entities == "given",
         "generation": run.generation,
@@ -183,6 +184,7 @@ def _mismatches(run: Run, calibration: Calibration) -> list[str]:
         output_format=run.output_format,
         strength=run.strength,
         n_examples=run.n_examples,
+        n_answers=run.n_answers,
     )
     if found:
         logger.warning(MISMATCH, "; ".join(found))

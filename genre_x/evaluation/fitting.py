@@ -198,6 +198,7 @@ def _origins(run: Run, predictions: Sequence[Prediction]) -> list[FittedOn]:
             output_format=run.output_format,
             strength=run.strength,
             n_examples=run.n_examples,
+            n_answers=run.n_answers,
             entities=run.entities,
         )
         for (dataset, split, sha256), (n_documents, n_triples) in counted.items()

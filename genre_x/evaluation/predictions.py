@@ -77,6 +77,7 @@ class Run(_Frozen):
         entities: `given`: heads and tails are chosen among the gold mentions; `generated`: the model finds them.
         relations: All relations that the model could choose from; in `zero-shot` the unseen ones.
         n_examples: Most few-shot examples in a prompt.
+        n_answers: How many were drawn for each window.
         generation: As in `GenerationConfig`.
         limit: Only the first so many documents were read.
         sample: So many documents of each set were drawn.
@@ -93,6 +94,7 @@ class Run(_Frozen):
     template: str
     output_format: str
     n_examples: int = 0
+    n_answers: int = 1
     strength: str
     generation: dict[str, Any]
     batch_size: int

@@ -51,6 +51,7 @@ class Evaluation:
         output_format: Name of the output format; None likewise.
         examples: Few-shot examples for every prompt of a set; one tuple for each set, or none at all.
         strength: Of the constraint.
+        n_answers: As of the extractor.
         given_entities: Choose heads and tails among the gold mentions, instead of end to end.
         config: How to generate; its seed is stored as that of the run.
         batch_size: Windows side by side.
@@ -69,6 +70,7 @@ class Evaluation:
     output_format: str | None = None
     examples: Sequence[Sequence[Document]] = ()
     strength: Strength = "grounded"
+    n_answers: int = 1
     given_entities: bool = False
     config: GenerationConfig = field(default_factory=GenerationConfig)
     batch_size: int = 32
@@ -118,8 +120,9 @@ class Evaluation:
             template=self._extractor(0).template.id if self.sets else "",
             output_format=self._extractor(0).output_format.name if self.sets else "",
             n_examples=max(map(len, self.examples), default=0),
+            n_answers=self.n_answers,
             strength=self.strength,
-            generation=asdict(self.config),
+            generation=asdict(self._extractor(0).generation if self.sets else self.config),
             batch_size=self.batch_size,
             window_tokens=self.window_tokens,
             limit=self.limit,
@@ -165,6 +168,7 @@ class Evaluation:
             backend=self.backend,
             config=self.config,
             strength=self.strength,
+            n_answers=self.n_answers,
             window_tokens=self.window_tokens,
         )
 

@@ -111,9 +111,12 @@ class TestSettings:
         assert nlp.config["components"]["llm_relations"] == expected
 
     def test_settings_reach_the_engine(self, task_file):
-        nlp = pipeline(task=str(task_file), strength="none", min_score=0.25, max_new_tokens=7, max_window_tokens=50)
+        nlp = pipeline(
+            task=str(task_file), strength="none", n_answers=3, min_score=0.25, max_new_tokens=7, max_window_tokens=50
+        )
         extractor = nlp.get_pipe("llm_relations").extractor
         assert (extractor.strength, extractor.min_score, extractor.max_window_tokens) == ("none", 0.25, 50)
+        assert extractor.n_answers == 3
         assert extractor.config.max_new_tokens == 7
         assert extractor.task.schema.name == "mini"
 
