@@ -73,7 +73,7 @@ def training_table(results: Results) -> Table:
                 cells.percent(result, "before", "strict", "f1"),
                 cells.percent(result, "after", "strict", "f1"),
             ]
-            for result in named(results, "training.")
+            for result in named(results, "training.default.")
         ],
     )
 
