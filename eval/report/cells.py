@@ -29,6 +29,11 @@ def number(result: ResultFile, *path: Step, digits: int | None = None) -> Cell:
     return Cell(str(value) if digits is None else f"{value:.{digits}f}")
 
 
+def answers(result: ResultFile) -> Cell:
+    """How many answers were drawn for each window; a result that does not say has one, as all had at first."""
+    return Cell(str(result.number("n_answers") or 1))
+
+
 def minutes(result: ResultFile, *path: Step) -> Cell:
     """Seconds, as minutes."""
     value = result.number(*path)

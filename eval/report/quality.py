@@ -14,6 +14,7 @@ _HEADER = (
     "documents",
     "relations",
     "shots",
+    "answers",
     "P",
     "R",
     "F1 strict",
@@ -77,6 +78,7 @@ def _row(result: ResultFile) -> list[Cell]:
         cells.number(result, "scores", "n_documents"),
         cells.length(result, "relations"),
         cells.number(result, "n_examples"),
+        cells.answers(result),
         *(cells.percent_with_interval(result, "strict", key) for key in ("precision", "recall", "f1")),
         *(
             cells.percent_with_interval(result, name, "f1")

@@ -17,22 +17,23 @@ RESULTS = ROOT / "eval" / "results"
 TARGETS = (ROOT / "README.md", ROOT / "genre_x" / "default_model" / "README.md")
 
 
-def quality_table(results: Results) -> Table:
-    """Scores of the default model and of the bare base, one row a data set and model."""
-    header = ["data", "model", "P", "R", "F1 strict", "F1 boundaries", "F1 with rejections", "false alarms", "result file"]
+def quality_table(results: Results, prefix: str = "quality.") -> Table:
+    """Scores of the models whose result files start so, one row a file."""
+    header = ["data", "model", "answers", "P", "R", "F1 strict", "F1 boundaries", "F1 with rejections", "false alarms"]
     return Table(
-        header,
+        [*header, "result file"],
         [
             [
                 _data_with_count(result),
                 cells.text(result, "model"),
+                cells.answers(result),
                 *(cells.percent(result, "scores", "strict", key) for key in ("precision", "recall", "f1")),
                 cells.percent(result, "scores", "boundaries", "f1"),
                 cells.percent(result, "scores", "strict_with_rejections", "f1"),
                 cells.part_of(result, ("scores", "n_empty_with_predictions"), ("scores", "n_empty")),
                 cells.file(result),
             ]
-            for result in named(results, "quality.")
+            for result in named(results, prefix)
         ],
     )
 
@@ -86,6 +87,7 @@ def demo_block(_: Results) -> str:
 TABLES: dict[str, Callable[[Results], str]] = {
     "demo": demo_block,
     "quality": lambda results: quality_table(results).markdown,
+    "supervised": lambda results: quality_table(results, "supervised.").markdown,
     "speed": lambda results: speed_table(results).markdown,
     "tried": lambda results: tried_table(results).markdown,
     "training": lambda results: training_table(results).markdown,

@@ -41,10 +41,10 @@ def tables(sections, title):
 def test_a_data_set_beside_published_systems(sections):
     ours, published = tables(sections, "Toy: protocol supervised, entities generated")
     assert ours == [
-        "| model | split | documents | relations | shots | P | R | F1 strict | boundaries | text | macro | with rejections "
-        "| false-positive rate | rejections | result file |",
-        "| " + " | ".join(["---"] * 15) + " |",
-        "| default.3 | test | 7 | 3 | 0 | 75.0 | 60.0 | 66.7 (50.0–81.2) | 88.9 | 88.9 | 50.0 | 54.5 "
+        "| model | split | documents | relations | shots | answers | P | R | F1 strict | boundaries | text | macro "
+        "| with rejections | false-positive rate | rejections | result file |",
+        "| " + " | ".join(["---"] * 16) + " |",
+        "| default.3 | test | 7 | 3 | 0 | 1 | 75.0 | 60.0 | 66.7 (50.0–81.2) | 88.9 | 88.9 | 50.0 | 54.5 "
         "| 25.0 (0.0–75.0); 1 of 4 | 2 | `quality.toy.default.json` |",
     ]
     assert published[2:] == [
@@ -64,7 +64,7 @@ def test_what_can_be_compared_is_said(sections):
 
 def test_missing_keys_of_old_results_are_dashes(sections):
     ours, _ = tables(sections, "Toy: protocol not stated, entities not stated")
-    assert ours[2] == ("| base | test | 7 | – | – | 0.0 | 0.0 | 0.0 | – | – | – | – | – | 0 | `quality.toy.old.json` |")
+    assert ours[2] == ("| base | test | 7 | – | – | 1 | 0.0 | 0.0 | 0.0 | – | – | – | – | – | 0 | `quality.toy.old.json` |")
 
 
 def test_kinds_of_errors_and_every_reason_of_rejection(sections):
@@ -241,8 +241,8 @@ def test_marked_tables_are_filled_and_nothing_else(folder):
         f"<!-- training -->\n{training_table(results).markdown}\n<!-- /training -->\nc\n"
     )
     assert quality_table(results).markdown.splitlines()[2:] == [
-        "| toy test (7) | default.3 | 75.0 | 60.0 | 66.7 | 88.9 | 54.5 | 1 of 4 | `quality.toy.default.json` |",
-        "| toy test (7) | base | 0.0 | 0.0 | 0.0 | – | – | – | `quality.toy.old.json` |",
+        "| toy test (7) | default.3 | 1 | 75.0 | 60.0 | 66.7 | 88.9 | 54.5 | 1 of 4 | `quality.toy.default.json` |",
+        "| toy test (7) | base | 1 | 0.0 | 0.0 | 0.0 | – | – | – | `quality.toy.old.json` |",
     ]
 
 
