@@ -16,7 +16,7 @@ from typing import Any, Literal
 from genre_x.backends import get_backend
 from genre_x.calibration import MISMATCH, Calibration, MinScore, check_min_score, select
 from genre_x.document import Document, Extraction, Mention, Reason, Rejection, Span, Triple
-from genre_x.errors import SchemaError
+from genre_x.errors import SchemaError, UnknownNameError
 from genre_x.formats import DEFAULT_FORMAT, get_format
 from genre_x.grounding import Finder, finder, nearest_pair, readable
 from genre_x.interfaces import (
@@ -159,8 +159,13 @@ class Extractor:
 
     @cached_property
     def template(self) -> PromptTemplate:
-        trained = (self.backend.trained_template or "").partition("@")[0]
-        return PromptTemplate.load(self.task.template or trained or DEFAULT_TEMPLATE)
+        trained = self.backend.trained_template
+        if self.task.template is not None or trained is None:
+            return PromptTemplate.load(self.task.template or DEFAULT_TEMPLATE)
+        try:
+            return PromptTemplate.load(trained.partition("@")[0])
+        except UnknownNameError as error:
+            raise SchemaError(f"Model {self.backend.model!r} was fine-tuned with the template {trained!r}. {error}") from error
 
     @cached_property
     def output_format(self) -> OutputFormat:
