@@ -10,7 +10,7 @@ import pytest
 from genre_x import EntityType, Extractor, RelationType, Schema, load_task
 from genre_x.backends.fake import FakeBackend
 from genre_x.errors import UnknownNameError
-from genre_x.prompting import PromptTemplate
+from genre_x.prompting import DEFAULT_TEMPLATE, PromptTemplate
 from genre_x.resources import shipped
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -52,14 +52,13 @@ def test_golden_rendering_of_a_schema(template, schema, request):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_golden_rendering_of_a_shipped_task(name, request):
-    task = load_task(name)
-    prompt = Extractor(task=task, backend=FakeBackend()).prompt("Ada met Bob.")
-    compare(f"{task.template}.task.{name}", rendered(prompt), request)
+    extractor = Extractor(task=load_task(name), backend=FakeBackend())
+    compare(f"{extractor.template.name}.task.{name}", rendered(extractor.prompt("Ada met Bob.")), request)
 
 
 def test_no_golden_file_is_left_over():
     expected = {f"{template}.{schema.name}" for template in TEMPLATES for schema in (TYPED, UNTYPED)}
-    expected |= {f"{load_task(name).template}.task.{name}" for name in TASKS}
+    expected |= {f"{load_task(name).template or DEFAULT_TEMPLATE}.task.{name}" for name in TASKS}
     assert {path.stem for path in GOLDEN.glob("*.txt")} == expected
 
 
