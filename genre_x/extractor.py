@@ -322,9 +322,9 @@ class Extractor:
         rejections: dict[Rejection, None] = {}
         for answer in answers:
             kept, rejected = self._read(window, answer)
-            once = {self._key(triple): triple for triple in kept}
-            votes.update(once.keys())
-            found |= {key: triple for key, triple in once.items() if key not in found}
+            votes.update({self._key(triple) for triple in kept})
+            for triple in kept:
+                found.setdefault(self._key(triple), triple)
             rejections |= dict.fromkeys(rejected)
         return [replace(triple, score=votes[key] / len(answers)) for key, triple in found.items()], list(rejections)
 

@@ -165,6 +165,7 @@ class PackedDecoder:
             self._lengths.clear()
         self._shared_ids = ids
 
+    @torch.inference_mode()
     def add(self, runs: Sequence[Sequence[int]]) -> torch.Tensor:
         """Add sequences that start with the shared ids and go on with these; of equal ones the model reads one.
 
@@ -177,12 +178,11 @@ class PackedDecoder:
         self._lengths += [0] * len(places)
         logits = self._forward(list(places), first)
         self._lengths[first:] = [len(run) for run in runs]
-        with torch.inference_mode():
-            for place in range(len(runs) - 1, -1, -1):  # from the end: no origin is behind its copy, so none is overwritten
-                if origins[place] != place:
-                    for layer in self._layers.values():
-                        layer.reserve(self.n_sequences, self._lengths[first + place])
-                        layer.move(first + origins[place], first + place, self._lengths[first + place])
+        if len(places) < len(runs):
+            for layer in self._layers.values():
+                layer.reserve(self.n_sequences, max(self._lengths))
+                for place in range(len(runs) - 1, -1, -1):  # from the end: no origin is behind its copy, so none is overwritten
+                    layer.move(first + origins[place], first + place, len(runs[place]))
         return logits[origins]
 
     def extend(self, runs: Sequence[Sequence[int]]) -> torch.Tensor:

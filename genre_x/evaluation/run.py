@@ -109,6 +109,7 @@ class Evaluation:
                 )
             )
         surroundings = environment()
+        asked = self._extractor(0) if self.sets else None
         return Run(
             task=self.task,
             protocol=self.protocol,
@@ -117,12 +118,12 @@ class Evaluation:
             relations=tuple(sorted({name for info in infos for name in info.relations})),
             shots=self.shots,
             model=self.backend.model,
-            template=self._extractor(0).template.id if self.sets else "",
-            output_format=self._extractor(0).output_format.name if self.sets else "",
+            template=asked.template.id if asked else "",
+            output_format=asked.output_format.name if asked else "",
             n_examples=max(map(len, self.examples), default=0),
             n_answers=self.n_answers,
             strength=self.strength,
-            generation=asdict(self._extractor(0).generation if self.sets else self.config),
+            generation=asdict(asked.generation if asked else self.config),
             batch_size=self.batch_size,
             window_tokens=self.window_tokens,
             limit=self.limit,
