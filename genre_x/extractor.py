@@ -30,7 +30,7 @@ from genre_x.interfaces import (
     SurfaceTriple,
 )
 from genre_x.models import DEFAULT_MODEL, find_calibration
-from genre_x.prompting import DEFAULT_TEMPLATE, PromptTemplate
+from genre_x.prompting import DEFAULT_TEMPLATE, PromptTemplate, marked
 from genre_x.schema import LITERAL_TYPES
 from genre_x.task import DEFAULT_TASK, Task, load_task
 from genre_x.windows import SentenceSplitter, windows
@@ -79,6 +79,8 @@ class Extractor:
         window_tokens: Documents are read in windows of whole sentences up to this length.
         max_window_tokens: A sentence that is longer than this is cut.
         overlap_sentences: How many sentences two neighbouring windows share.
+        mark_mentions: The prompt shows the mentions that a document brings in brackets, for models that were trained with
+            `mark_rate`.
     """
 
     task: Task
@@ -91,6 +93,7 @@ class Extractor:
     window_tokens: int = WINDOW_TOKENS
     max_window_tokens: int = MAX_WINDOW_TOKENS
     overlap_sentences: int = 1
+    mark_mentions: bool = False
 
     def __post_init__(self) -> None:
         check_min_score(self.min_score, calibration=self.calibration, model=self.backend.model)
@@ -250,7 +253,8 @@ class Extractor:
         constraint = self.output_format.constraint(
             self.task.schema, window.text, strength=self.strength, mentions=window.mentions
         )
-        return Request(self.prompt(window.text), constraint)
+        shown = marked(window.text, window.mentions or ()) if self.mark_mentions else window.text
+        return Request(self.prompt(shown), constraint)
 
     def _windows(self, document: Document) -> list[_Window]:
         text = readable(document.text)

@@ -4,18 +4,37 @@ Training and inference render the same template, so they can't drift; its hash i
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import jinja2
 
+from genre_x.document import Mention
 from genre_x.errors import UnknownNameError
 from genre_x.interfaces import Message, Prompt
 from genre_x.resources import shipped
 from genre_x.schema import Schema
 
 DEFAULT_TEMPLATE = "re.v1"
+
+
+def marked(text: str, mentions: Iterable[Mention]) -> str:
+    """`text` with its mentions in square brackets: entity markers, Baldini Soares et al. 2019 (https://arxiv.org/abs/1906.03158).
+
+    Args:
+        text: What the prompt shows.
+        mentions: With offsets into it. Of those that overlap, the one that starts first is marked, and of these the longest.
+
+    >>> marked("Ada Byron met Bo.", [Mention(0, 3, "Ada"), Mention(0, 9, "Ada Byron"), Mention(14, 16, "Bo")])
+    '[Ada Byron] met [Bo].'
+    """
+    pieces, last = [], 0
+    for mention in sorted(mentions, key=lambda mention: (mention.start_char, -mention.end_char)):
+        if mention.start_char >= last:
+            pieces += [text[last : mention.start_char], "[", text[mention.start_char : mention.end_char], "]"]
+            last = mention.end_char
+    return "".join([*pieces, text[last:]])
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def make_llm_relations(
     window_tokens: int,
     max_window_tokens: int,
     entities: EntitySource,
+    mark_mentions: bool,
     spans_key: str,
     set_ents: bool,
     extension: str,
@@ -77,6 +78,7 @@ def make_llm_relations(
         window_tokens=window_tokens,
         max_window_tokens=max_window_tokens,
         entities=entities,
+        mark_mentions=mark_mentions,
         spans_key=spans_key,
         set_ents=set_ents,
         extension=extension,
@@ -151,6 +153,7 @@ class LLMRelations:
                 min_score=settings.min_score,
                 window_tokens=settings.window_tokens,
                 max_window_tokens=settings.max_window_tokens,
+                mark_mentions=settings.mark_mentions,
             )
         return self._extractor
 

@@ -36,6 +36,7 @@ class Settings(BaseModel):
               dates, are still found by the model.
             - `both`: the model finds them; those that overlap an entity of the doc get its boundaries, the others are
               kept as they are.
+        mark_mentions: With `doc.ents`, the prompt shows the entities in brackets, for models that were trained with `mark_rate`.
         spans_key: `doc.spans[spans_key]` holds the data.
         set_ents: Also write heads and tails to `doc.ents`, where there is no entity yet.
         extension: `doc._.<extension>` is the list of relations.
@@ -54,6 +55,7 @@ class Settings(BaseModel):
     window_tokens: int = Field(default=WINDOW_TOKENS, ge=1)
     max_window_tokens: int = Field(default=MAX_WINDOW_TOKENS, ge=1)
     entities: EntitySource = "generated"
+    mark_mentions: bool = False
     spans_key: str = Field(default=SPANS_KEY, min_length=1)
     set_ents: bool = True
     extension: str = Field(default=EXTENSION, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")

@@ -239,6 +239,17 @@ def test_given_mentions_are_the_only_entities_and_keep_their_spans():
     assert [r.reason for r in extraction.rejections] == [Reason.UNGROUNDED]
 
 
+def test_given_mentions_are_marked_in_the_prompt_and_nowhere_else():
+    mentions = (Mention(41, 53, "Ada Lovelace", "PER"), Mention(28, 31, "IBM", "ORG"))
+    running = extractor([rows(["Ada Lovelace", "works for", "IBM"])] * 2, mark_mentions=True)
+    given, free = running.pipe([Document("d", TEXT, mentions=mentions), TEXT])
+    asked = [request.prompt.messages[-1].content for request in running.backend.requests]
+    assert asked[0] == "Ada Lovelace, 36, works for [IBM]. Bob met [Ada Lovelace]. Ada likes Bob."
+    assert asked[1] == TEXT
+    for extraction in (given, free):
+        assert [(t.head.span, t.tail.span) for t in extraction.triples] == [((41, 53), (28, 31))]
+
+
 def test_given_mentions_of_types_outside_of_the_schema_are_left_out():
     mentions = (Mention(0, 12, "Ada Lovelace", "GPE"), Mention(28, 31, "IBM", "ORG"))
     running = extractor([rows(["Ada Lovelace", "works for", "IBM"])])

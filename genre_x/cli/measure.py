@@ -26,7 +26,7 @@ from genre_x.cli.terminal import (
 from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document
 from genre_x.errors import DataError
-from genre_x.evaluation.predictions import Prediction, ProtocolName, ShotsInfo, finished, read_predictions, writer
+from genre_x.evaluation.predictions import Entities, Prediction, ProtocolName, ShotsInfo, finished, read_predictions, writer
 from genre_x.evaluation.protocols import draw_for_each, in_languages, load_relation_names, restrict, sample, unseen_relations
 from genre_x.evaluation.sources import Source, load_sources
 from genre_x.interfaces import GenerationConfig
@@ -114,6 +114,9 @@ def evaluate(
     ] = None,
     few_shot: Annotated[bool, typer.Option("--few-shot", help="Show the examples of the task in the prompt.")] = False,
     given_entities: Annotated[bool, typer.Option("--given-entities", help="Choose among the gold mentions.")] = False,
+    mark_mentions: Annotated[
+        bool, typer.Option("--mark-mentions", help="Show these in brackets, for models that were trained so.")
+    ] = False,
     constraint: ConstraintOption = ConstraintStrength.GROUNDED,
     output_format: Annotated[
         str | None, typer.Option("--output-format", help="Without it, what the model was trained to write, or `rows`.")
@@ -134,6 +137,7 @@ def evaluate(
     with errors(debug=context.obj):
         least = min_score_of(min_score)
         _check_options(predictions, resume=resume)
+        entities = _entities(given=given_entities, marked=mark_mentions)
         _check_examples(
             shots, few_shot=few_shot, has_task=bool(task), details=per_relation or bool(shots_from), protocol=protocol
         )
@@ -169,7 +173,7 @@ def evaluate(
             examples=examples,
             strength=constraint.strength,
             n_answers=answers,
-            given_entities=given_entities,
+            entities=entities,
             config=GenerationConfig(max_new_tokens=max_new_tokens, seed=seed),
             batch_size=batch_size,
             limit=limit,
@@ -255,6 +259,12 @@ def _check_examples(shots: int, *, few_shot: bool, has_task: bool, details: bool
         raise typer.BadParameter("--per-relation and --shots-from need it.", param_hint="--shots")
     if (shots or few_shot) and protocol is ProtocolOption.ZERO_SHOT:
         raise typer.BadParameter("a prompt with examples is not zero-shot.", param_hint="--protocol")
+
+
+def _entities(*, given: bool, marked: bool) -> Entities:
+    if marked and not given:
+        raise typer.BadParameter("needs --given-entities: the mentions to mark.", param_hint="--mark-mentions")
+    return "marked" if marked else "given" if given else "generated"
 
 
 def _unseen(one: AnnotatedSet, n_unseen: int | None, relations_file: Path | None, seed: int) -> AnnotatedSet:

@@ -116,7 +116,7 @@ def _settings(run: Run) -> dict[str, Any]:
         "n_examples": run.n_examples,
         "n_answers": run.n_answers,
         "strength": run.strength,
-        "given_entities": run.entities == "given",
+        "given_entities": run.entities != "generated",
         "generation": run.generation,
         "seed": run.seed,
         "batch_size": run.batch_size,

@@ -19,7 +19,9 @@ from genre_x.errors import DataError
 ProtocolName = Literal["supervised", "transfer", "zero-shot", "few-shot", "cross-lingual"]
 """What the model has seen: the training split; nothing of the data set; none of the relation types; examples in the prompt; the
 training split in other languages only."""
-Entities = Literal["given", "generated"]
+Entities = Literal["given", "marked", "generated"]
+"""`given`: heads and tails are chosen among the gold mentions; `marked`: these also stand in brackets in the prompt; `generated`:
+the model finds them."""
 
 _KIND = "genre_x predictions 1"
 _FREE = {"batch_size", "limit", "versions", "git_commit"}
@@ -74,7 +76,6 @@ class Run(_Frozen):
 
     Attributes:
         protocol: What the model has seen of these data, as the user states it; None if not stated.
-        entities: `given`: heads and tails are chosen among the gold mentions; `generated`: the model finds them.
         relations: All relations that the model could choose from; in `zero-shot` the unseen ones.
         n_examples: Most few-shot examples in a prompt.
         n_answers: How many were drawn for each window.

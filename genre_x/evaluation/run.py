@@ -16,7 +16,7 @@ from genre_x.calibration import Calibration, MinScore
 from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document
 from genre_x.evaluation.assessment import assess
-from genre_x.evaluation.predictions import Prediction, ProtocolName, Run, SetInfo, ShotsInfo
+from genre_x.evaluation.predictions import Entities, Prediction, ProtocolName, Run, SetInfo, ShotsInfo
 from genre_x.evaluation.sources import Source
 from genre_x.extractor import MAX_WINDOW_TOKENS, Extractor
 from genre_x.interfaces import Backend, GenerationConfig, Strength
@@ -52,7 +52,7 @@ class Evaluation:
         examples: Few-shot examples for every prompt of a set; one tuple for each set, or none at all.
         strength: Of the constraint.
         n_answers: As of the extractor.
-        given_entities: Choose heads and tails among the gold mentions, instead of end to end.
+        entities: Where heads and tails come from.
         config: How to generate; its seed is stored as that of the run.
         batch_size: Windows side by side.
         window_tokens: As of the extractor; the default reads a record of a data set as a whole where it can.
@@ -71,7 +71,7 @@ class Evaluation:
     examples: Sequence[Sequence[Document]] = ()
     strength: Strength = "grounded"
     n_answers: int = 1
-    given_entities: bool = False
+    entities: Entities = "generated"
     config: GenerationConfig = field(default_factory=GenerationConfig)
     batch_size: int = 32
     window_tokens: int = MAX_WINDOW_TOKENS
@@ -113,7 +113,7 @@ class Evaluation:
         return Run(
             task=self.task,
             protocol=self.protocol,
-            entities="given" if self.given_entities else "generated",
+            entities=self.entities,
             sets=tuple(infos),
             relations=tuple(sorted({name for info in infos for name in info.relations})),
             shots=self.shots,
@@ -146,7 +146,7 @@ class Evaluation:
             documents = [document for position, document in todo if position == index]
             if not documents:
                 continue
-            questions = (_question(document, given_entities=self.given_entities) for document in islice(stream, len(documents)))
+            questions = (self._question(document) for document in islice(stream, len(documents)))
             extractions = self._extractor(index).pipe(questions, batch_size=self.batch_size)
             started = time.perf_counter()
             for document, extraction in zip(documents, extractions, strict=True):
@@ -171,7 +171,12 @@ class Evaluation:
             strength=self.strength,
             n_answers=self.n_answers,
             window_tokens=self.window_tokens,
+            mark_mentions=self.entities == "marked",
         )
+
+    def _question(self, document: Document) -> Document:
+        """The document without its answers."""
+        return replace(document, triples=None, mentions=None if self.entities == "generated" else document.mentions)
 
 
 def evaluate(
@@ -210,11 +215,6 @@ def write_result(result: dict[str, Any], path: Path) -> None:
     """Write a result file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _question(document: Document, *, given_entities: bool) -> Document:
-    """The document without its answers."""
-    return replace(document, triples=None, mentions=document.mentions if given_entities else None)
 
 
 def _version(name: str) -> str | None:

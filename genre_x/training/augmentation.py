@@ -18,6 +18,7 @@ import yaml
 from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document, Mention, Span
 from genre_x.errors import SchemaError
+from genre_x.prompting import marked
 from genre_x.training.config import AugmentationConfig
 from genre_x.training.names import NamePool
 from genre_x.training.schemas import is_grounded
@@ -173,7 +174,7 @@ class Augmenter:
         """
         names = NamePool.of(annotated.documents) if config.entity_rate else None
         synonyms = load_synonyms(config.synonyms) if config.synonym_rate and config.synonyms else None
-        return cls(config=config, names=names, synonyms=synonyms) if names or synonyms else None
+        return cls(config=config, names=names, synonyms=synonyms) if names or synonyms or config.mark_rate else None
 
     def __call__(self, document: Document, rng: random.Random) -> Document:
         """`document` in other words; itself where a change would blur where its mentions begin and end."""
@@ -186,3 +187,9 @@ class Augmenter:
         if found is document or found.text == document.text:
             return document
         return found if is_grounded(found, found.triples or ()) else document
+
+    def shown(self, document: Document, rng: random.Random) -> str:
+        """What the prompt shows of `document`: its text, maybe with the mentions marked."""
+        if self.config.mark_rate and rng.random() < self.config.mark_rate:
+            return marked(document.text, mentions_of(document))
+        return document.text

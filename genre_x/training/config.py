@@ -31,6 +31,8 @@ class AugmentationConfig(_Strict):
             (https://arxiv.org/abs/2108.11703).
         back_translation: `module:function` with a function from a list of texts to the list of their back-translations;
             needed for `back_translation_rate`.
+        mark_rate: Probability that the prompt shows a document's mentions in brackets; see `genre_x.prompting.marked`. The
+            model learns where mentions begin and end, and to use given ones (`Extractor.mark_mentions`).
     """
 
     entity_rate: float = Field(default=0.0, ge=0, le=1)
@@ -38,6 +40,7 @@ class AugmentationConfig(_Strict):
     synonyms: Path | None = None
     back_translation_rate: float = Field(default=0.0, ge=0, le=1)
     back_translation: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
+    mark_rate: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -209,7 +209,8 @@ class _Pass:
         if not is_grounded(document, triples):
             return LeftOut.UNGROUNDED
         answer = self.builder.output_format.write(triples, schema, express_mentions(document, schema))
-        return _Turn(document.text, answer, is_empty=not triples)
+        shown = document.text if self.augmenter is None else self.augmenter.shown(document, self.rng)
+        return _Turn(shown, answer, is_empty=not triples)
 
     def _exchange(self, schema: Schema, turn: _Turn) -> tuple[Message, ...]:
         """The chat with this document alone; its last two messages are what it adds to a longer one."""

@@ -373,11 +373,16 @@ def test_another_format_by_name(tmp_path, silent):
     result = read(out)
     assert (result["entities"], result["given_entities"], result["dataset"]) == ("given", True, "pairs.json")
     assert result["sets"][0]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    done = invoke("eval", path, "--format", "spert", "--model", "m", "--given-entities", "--mark-mentions", "--out", out)
+    assert done.exit_code == 0, done.output
+    marked = read(out)
+    assert (marked["entities"], marked["given_entities"]) == ("marked", True)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("--mark-mentions",),
         ("--shots", 1, "--few-shot"),
         ("--few-shot", "--protocol", "zero-shot"),
         ("--per-relation",),

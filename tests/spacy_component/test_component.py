@@ -376,6 +376,13 @@ class TestEntities:
         rules = "".join(line for line in request.constraint.definition.splitlines() if line.startswith("entry"))
         assert ('"Bob"' in rules, '"Rome"' in rules) == (True, False)
 
+    def test_doc_ents_are_marked_in_the_prompt_on_request(self, task_file):
+        ruler = {"Ada Stone": "PERSON", "Rome": "GPE"}
+        nlp = pipeline(task=str(task_file), ruler=ruler, rows="[]", entities="doc.ents", mark_mentions=True)
+        nlp(self.TEXT)
+        (request,) = nlp.get_pipe("llm_relations").extractor.backend.requests
+        assert request.prompt.messages[-1].content.startswith("[Ada Stone], head of Acme Corp in Rome")
+
     def test_doc_ents_of_an_untyped_task_have_any_label(self, tmp_path):
         path = tmp_path / "untyped.yaml"
         path.write_text("{name: u, instruction: Go., relation_types: [{name: knows}]}", encoding="utf-8")

@@ -1,3 +1,4 @@
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -197,6 +198,18 @@ def test_an_augmenter_is_made_only_if_there_is_something_to_do(typed_set, tmp_pa
     made = Augmenter.of(typed_set, AugmentationConfig(synonym_rate=1, synonyms=path, entity_rate=0.5))
     assert made.names.names
     assert made.synonyms.words == {"now": ("today",)}
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(1.0, {True}), (0.5, {True, False}), (0.0, {False})])
+def test_mentions_are_marked_in_the_prompt_and_not_in_the_answer(typed_set, make_builder, rate, expected):
+    augmenter = Augmenter.of(typed_set, AugmentationConfig(mark_rate=rate))
+    episodes = list(make_builder(sample_schema=False).build(typed_set, random.Random(0), augmenter=augmenter))
+    contents = {role: [m.content for e in episodes for m in e.messages if m.role == role] for role in ("user", "assistant")}
+    texts = {document.text for document in typed_set.documents}
+    assert {text not in texts for text in contents["user"]} == expected
+    assert {text.replace("[", "").replace("]", "") for text in contents["user"]} == texts
+    names = {t.head.text for document in typed_set.documents for t in document.triples}
+    assert {row[0] for answer in contents["assistant"] for row in json.loads(answer)} <= {" ".join(n.split()) for n in names}
 
 
 def test_the_config_names_what_a_rate_needs():
