@@ -36,7 +36,7 @@ class Settings(BaseModel):
               dates, are still found by the model.
             - `both`: the model finds them; those that overlap an entity of the doc get its boundaries, the others are
               kept as they are.
-        mark_mentions: With `doc.ents`, the prompt shows the entities in brackets, for models that were trained with `mark_rate`.
+        mark_mentions: With `doc.ents`, the prompt shows the entities in brackets; for models trained with `mark_rate`.
         spans_key: `doc.spans[spans_key]` holds the data.
         set_ents: Also write heads and tails to `doc.ents`, where there is no entity yet.
         extension: `doc._.<extension>` is the list of relations.

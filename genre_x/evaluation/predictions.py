@@ -20,8 +20,8 @@ ProtocolName = Literal["supervised", "transfer", "zero-shot", "few-shot", "cross
 """What the model has seen: the training split; nothing of the data set; none of the relation types; examples in the prompt; the
 training split in other languages only."""
 Entities = Literal["given", "marked", "generated"]
-"""`given`: heads and tails are chosen among the gold mentions; `marked`: these also stand in brackets in the prompt; `generated`:
-the model finds them."""
+"""Where heads and tails come from. `given`: they are chosen among the gold mentions; `marked`: these also stand in brackets in
+the prompt; `generated`: the model finds them."""
 
 _KIND = "genre_x predictions 1"
 _FREE = {"batch_size", "limit", "versions", "git_commit"}

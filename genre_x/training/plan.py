@@ -1,5 +1,6 @@
 """What a run starts from, checked before any weights are loaded."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from genre_x.training.config import TrainingConfig
 from genre_x.training.mixture import LoadedSource, load_mixture
 from genre_x.training.parts import architecture_faults, dropout_options
 from genre_x.training.weights import checkpoints
+
+logger = logging.getLogger(__name__)
 
 Sources = Mapping[str, list[LoadedSource]]
 """For `train`, `dev` and `old_dev`."""
@@ -70,4 +73,14 @@ def make_plan(config: TrainingConfig, *, resume: bool) -> Plan:
     if faults or files is None:
         noun = "fault" if len(faults) == 1 else "faults"
         raise SchemaError("\n".join([f"The run can't start: {len(faults)} {noun}", *(f"  - {fault}" for fault in faults)]))
+    learnt = {"template": (files.template or "").partition("@")[0], "output_format": files.output_format}
+    for name, known in learnt.items():
+        if known and known != getattr(config, name):
+            logger.warning(
+                "Model %r was fine-tuned with the %s %r, and will learn %r anew.",
+                files.name,
+                name.replace("_", " "),
+                known,
+                getattr(config, name),
+            )
     return Plan(files, sources, dropout, there[-1] if there else None)

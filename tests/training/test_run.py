@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import shutil
 
 import pytest
 import torch
@@ -14,12 +15,14 @@ from genre_x.backends.transformers import TransformersBackend
 from genre_x.chat import encode_chat
 from genre_x.datasets import load_sentences
 from genre_x.errors import SchemaError
-from genre_x.models import find_model, load_model
+from genre_x.models import METADATA_FILE, find_model, load_model
+from genre_x.prompting import PromptTemplate
 from genre_x.task import parse_task
 from genre_x.training import record
 from genre_x.training.callbacks import Stopping
 from genre_x.training.config import TrainingConfig
 from genre_x.training.encoding import IGNORED, encode_decoder
+from genre_x.training.plan import make_plan
 from genre_x.training.run import episode_builder, train
 from genre_x.training.scorer import DevScorer, generating, sample
 from genre_x.training.weights import average_weights, checkpoints
@@ -254,6 +257,21 @@ def test_all_faults_are_named_before_a_model_is_loaded(make_config, tiny_decoder
         "dev",
         "frozen",
         "regularization.hidden_dropout",
+    ]
+
+
+def test_another_template_or_format_than_the_models_is_said(make_config, tiny_decoder, tmp_path, caplog):
+    folder = tmp_path / "trained"
+    shutil.copytree(tiny_decoder, folder)
+    about = {"name": "trained", "template": PromptTemplate.load("re.v1").id, "output_format": "rows"}
+    (folder / METADATA_FILE).write_text(json.dumps(about), encoding="utf-8")
+    make_plan(make_config(folder, tmp_path / "a"), resume=False)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    make_plan(make_config(folder, tmp_path / "b", template="re.v2", output_format="mentions"), resume=False)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [
+        "Model 'trained' was fine-tuned with the template 're.v1', and will learn 're.v2' anew.",
+        "Model 'trained' was fine-tuned with the output format 'rows', and will learn 'mentions' anew.",
     ]
 
 
