@@ -10,7 +10,6 @@ number of training tokens, so they cost about the same, except those that say ot
 import argparse
 import json
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +70,7 @@ def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def run(experiments: Experiments, name: str) -> dict[str, Any]:
     """Train a variant and score it."""
     config = experiments.config(name)
-    started = time.perf_counter()
     folder = train(config, resume=True)  # a variant that was interrupted goes on
-    minutes = (time.perf_counter() - started) / 60
     record = json.loads((config.output_dir / RESULT_FILE).read_text(encoding="utf-8"))
     result = evaluate(
         load_dataset(experiments.dataset, experiments.split, task=load_task(experiments.task)),
@@ -87,7 +84,7 @@ def run(experiments: Experiments, name: str) -> dict[str, Any]:
         "split": experiments.split,
         "variant": name,
         "changes": experiments.variants[name],
-        "minutes": round(minutes, 1),
+        "minutes": round(record["duration_s"] / 60, 1),
         "n_train_tokens": record["n_train_tokens_per_epoch"],
         "training": config.model_dump(mode="json"),
         **result,

@@ -21,6 +21,9 @@ AUTO: Literal["auto"] = "auto"
 MinScore = float | Literal["auto"]
 """The least score of a triple that is kept: a number, or the thresholds of the calibration."""
 Method = Literal["isotonic", "temperature"]
+Entities = Literal["given", "marked", "generated"]
+"""Where heads and tails come from. `given`: they are chosen among the gold mentions; `marked`: these also stand in brackets in
+the prompt; `generated`: the model finds them."""
 MISMATCH = "Scores may be off: the calibration was fitted in another setting: %s."
 """For the log; takes the phrases of `Calibration.mismatches`."""
 _NO_CALIBRATION = (
@@ -42,7 +45,7 @@ class FittedOn(_Strict):
         n_triples: Scored triples that were predicted for them.
         n_examples: Few-shot examples in the prompt.
         n_answers: How many were drawn for each window.
-        entities: `given`: heads and tails were chosen among gold mentions; `generated`: the model found them.
+        entities: Where heads and tails came from.
     """
 
     dataset: str
@@ -56,7 +59,7 @@ class FittedOn(_Strict):
     strength: str
     n_examples: int
     n_answers: int = 1
-    entities: Literal["given", "generated"]
+    entities: Entities
 
 
 class Calibration(_Strict):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import jinja2
 
+from genre_x.grounding import readable
 from genre_x.interfaces import Message, Prompt
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def encode_content(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]
     """Encode a message's content: special tokens in it are just text."""
     if not text:
         return []
-    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    ids: list[int] = tokenizer(readable(text), add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return ids
 
 
@@ -137,10 +138,11 @@ class PromptEncoder:
     def frame(self, prompt: Prompt) -> ChatFrame:
         """The ids around the last message's content."""
         start = prompt.messages[:-1]
-        if start not in self._frames:
-            self._frames.clear()  # one task at a time is the rule; keeping more would grow without bound
-            self._frames[start] = encode_frame(self._tokenizer, prompt.messages)
-        return self._frames[start]
+        frame = self._frames.get(start)
+        if frame is None:
+            frame = encode_frame(self._tokenizer, prompt.messages)
+            self._frames = {start: frame}  # one task at a time is the rule; keeping more would grow without bound
+        return frame
 
     def encode(self, prompt: Prompt) -> list[int]:
         """All ids of a prompt."""

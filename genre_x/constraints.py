@@ -7,6 +7,7 @@ break is written on one line.
 """
 
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from genre_x.document import Mention
@@ -42,7 +43,8 @@ def has_span(text: str) -> bool:
 
 
 def has_number(text: str) -> bool:
-    return any(character.isnumeric() for character in text)
+    r"""Whether `text` has a character that `\p{N}` matches: `str.isnumeric` is also true for words such as 三."""
+    return any(unicodedata.category(character).startswith("N") for character in text)
 
 
 def span_rules(text: str) -> list[str]:

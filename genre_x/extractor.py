@@ -370,8 +370,8 @@ class Extractor:
                 return Reason.TYPE_MISMATCH
             types.append(written if len(allowed) > 1 else (allowed[0] if allowed else None))
         entity_types = [None if name in LITERAL_TYPES else name for name in types]
-        if window.mentions is not None and not schema.entity_types:
-            entity_types = ["", ""]  # any given mention, whatever its type
+        if window.mentions is not None and not schema.entity_types:  # any given mention, whatever its type
+            entity_types = [None if name in LITERAL_TYPES else "" for name in types]
         heads, tails = find(surface.head, entity_types[0]), find(surface.tail, entity_types[1])
         if not heads or not tails:
             return Reason.UNGROUNDED

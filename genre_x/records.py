@@ -95,6 +95,16 @@ class BadRecords:
         raise DataError("\n".join([f"{self.source}: {counted}; {len(self.faults)} faults", *shown]), faults=self.faults)
 
 
+def to_json(content: object, *, indent: int | None = None) -> str:
+    """JSON with all characters as they are, or with escapes if there are lone surrogates, which no UTF-8 file can hold."""
+    text = json.dumps(content, ensure_ascii=False, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(content, indent=indent)
+    return text
+
+
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, compressed or not, with its line ends as they are.
 

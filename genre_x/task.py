@@ -102,8 +102,23 @@ def load_task(name: str | Path = DEFAULT_TASK) -> Task:
         UnknownNameError: There is no such file or task.
         TaskError: The file has faults; the error lists all of them.
     """
+    return parse_task(task_text(name), source=str(name))
+
+
+def task_text(name: str | Path) -> str:
+    """The text of a task file.
+
+    Raises:
+        UnknownNameError: There is no such file or task.
+        TaskError: It can't be read.
+    """
     path = task_path(name)
-    return parse_task(path.read_text(encoding="utf-8"), source=str(name))
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise TaskError(str(name), [f"can't be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise TaskError(str(name), [f"not UTF-8: {error.reason} at byte {error.start}"]) from error
 
 
 def parse_task(text: str, *, source: str = "task") -> Task:

@@ -1,6 +1,7 @@
 """Long documents: sentences, and windows of whole sentences within a token budget."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 Range = tuple[int, int]
 """Half-open range of characters."""
+
+_MOST_TOKENS = 4
+"""Most tokens of one character: the bytes of its UTF-8 form."""
+_BLANK_LINE = re.compile(r"\r?\n[ \t]*\r?\n")
 
 
 class SentenceSplitter:
@@ -43,9 +48,9 @@ class SentenceSplitter:
         """Sentences of `text` without surrounding white space, in order; a blank line ends a sentence, too."""
         sentences: list[Range] = []
         start = 0
-        for paragraph in text.split("\n\n"):
-            sentences += [(start + s, start + e) for s, e in self._split_paragraph(paragraph)]
-            start += len(paragraph) + 2
+        for end, following in [*(blank.span() for blank in _BLANK_LINE.finditer(text)), (len(text), len(text))]:
+            sentences += [(start + s, start + e) for s, e in self._split_paragraph(text[start:end])]
+            start = following
         return sentences
 
     def _split_paragraph(self, text: str) -> list[Range]:
@@ -89,7 +94,7 @@ def windows(
     lengths = [count_tokens(text[start:end]) for start, end in pieces]
 
     def ends_paragraph(index: int) -> bool:
-        return "\n\n" in text[pieces[index][1] : pieces[index + 1][0]]
+        return _BLANK_LINE.search(text, pieces[index][1], pieces[index + 1][0]) is not None
 
     found: list[Range] = []
     first = 0
@@ -121,21 +126,42 @@ def _fitting(text: str, start: int, end: int, count_tokens: Callable[[str], int]
     """A sentence, cut into pieces that fit the budget if it is too long."""
     if count_tokens(text[start:end]) <= max_tokens:
         return [(start, end)]
-    limits = [start + chunk_end for _, chunk_end in chunks(text[start:end])]
+    limits = [
+        limit
+        for first, last in chunks(text[start:end])
+        for limit in _limits(text, start + first, start + last, count_tokens, max_tokens)
+    ]
+
+    def fits(index: int) -> bool:
+        return count_tokens(text[piece_start : limits[index]]) <= max_tokens
+
     pieces: list[Range] = []
     position = 0
     piece_start = start
     while True:
-        low, high = position, len(limits) - 1  # the last limit that still fits, by bisection
+        low, step = position, 1  # the last limit that still fits: by doubling, then by bisection
+        while low + step < len(limits) and fits(low + step):
+            low, step = low + step, 2 * step
+        high = min(low + step, len(limits)) - 1
         while low < high:
             middle = (low + high + 1) // 2
-            if count_tokens(text[piece_start : limits[middle]]) <= max_tokens:
+            if fits(middle):
                 low = middle
             else:
                 high = middle - 1
-        if not pieces or limits[low] > pieces[-1][1]:  # a very long word lets nothing new into a piece
+        if not pieces or limits[low] > pieces[-1][1]:  # a long word may let nothing new into a piece
             pieces.append((piece_start, limits[low]))
         if low == len(limits) - 1:
             return pieces
         half = position + (low - position) // 2
         position, piece_start = half + 1, limits[half]
+
+
+def _limits(text: str, start: int, end: int, count_tokens: Callable[[str], int], max_tokens: int) -> Iterator[int]:
+    """Where a piece may end in a word: at its end, or also inside, if it is too long for a piece of its own."""
+    if end - start <= max_tokens // _MOST_TOKENS or end - start == 1 or count_tokens(text[start:end]) <= max_tokens:
+        yield end
+        return
+    middle = (start + end) // 2
+    yield from _limits(text, start, middle, count_tokens, max_tokens)
+    yield from _limits(text, middle, end, count_tokens, max_tokens)

@@ -19,7 +19,7 @@ from genre_x.document import Document
 from genre_x.errors import BackendError, UnknownNameError
 from genre_x.extractor import Extractor
 from genre_x.interfaces import GenerationConfig, Strength
-from genre_x.task import Task, parse_task, task_path
+from genre_x.task import Task, parse_task, task_text
 from spacy_component.annotations import register_extension, set_extraction
 from spacy_component.convert import EntitySource, keep_entities, to_document, write_entities
 from spacy_component.scores import SCORE_WEIGHTS, score_relations
@@ -114,7 +114,7 @@ class LLMRelations:
         self._task: Task | None = None
         self._has_warned = False
         try:
-            self._set_task(task_path(settings.task).read_text(encoding="utf-8"))
+            self._set_task(task_text(settings.task))
         except UnknownNameError:
             if not task_may_come_later:
                 raise
@@ -128,7 +128,7 @@ class LLMRelations:
             UnknownNameError: There is no such file.
         """
         if self._task is None:
-            return self._set_task(task_path(self.settings.task).read_text(encoding="utf-8"))
+            return self._set_task(task_text(self.settings.task))
         return self._task
 
     @property

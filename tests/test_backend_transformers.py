@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import random
+import threading
 
 import outlines
 import pytest
@@ -11,8 +12,8 @@ import torch
 
 from genre_x import EntityType, Extractor, GenerationConfig, Reason, RelationType, Schema, Task
 from genre_x.backends.packed import PackedDecoder
-from genre_x.backends.transformers import TransformersBackend
-from genre_x.chat import encode_chat
+from genre_x.backends.transformers import TransformersBackend, _allowed
+from genre_x.chat import encode_chat, encode_content
 from genre_x.errors import BackendError, ModelError
 from genre_x.formats import FORMATS
 from genre_x.interfaces import Constraint, Message, Prompt, Request
@@ -380,3 +381,45 @@ def test_packed_decoding_keeps_to_the_model_while_sequences_come_and_go(plain, t
             if step % 3 == 2:
                 gone = draw.sample(range(len(running)), 2)
                 running = [running[place] for place in packed.remove(gone)]
+
+
+def test_what_is_forced_goes_through_the_decoder_of_a_seq2seq_not_into_the_prompt(seq2seq, tiny_seq2seq):
+    request = requests(["Eve, 36, was born in Rome and lives near Oslo."])[0]
+    completion = alone(seq2seq, request, LONG)
+    assert completion.n_forced_tokens > 0
+    model, tokenizer = load_model(find_model(str(tiny_seq2seq)), dtype=torch.float32)
+    prompt_ids = torch.tensor([encode_chat(tokenizer, request.prompt.messages).ids])
+    written = encode_content(tokenizer, completion.text)
+    start = model.generation_config.decoder_start_token_id or model.config.decoder_start_token_id
+    with torch.inference_mode():
+        logits = model(input_ids=prompt_ids, decoder_input_ids=torch.tensor([[start, *written]])).logits[0]
+    matcher = seq2seq._matcher(request.constraint)
+    for place, token in enumerate(written):
+        masked = logits[place].masked_fill(~_allowed(matcher, logits.shape[1]), float("-inf"))
+        assert int(masked.argmax()) == token
+        assert completion.token_logprobs[place] == pytest.approx(float(masked.log_softmax(-1)[token]), abs=1e-4)
+        matcher.consume_token(token)
+
+
+def test_two_threads_never_mix_their_sequences(tiny_decoder):
+    backend = TransformersBackend(str(tiny_decoder), device="cpu", precision="float32")
+    expected = {text: alone(backend, request, LONG).text for text, request in zip(TEXTS, requests(TEXTS), strict=True)}
+    found, errors = [], []
+
+    def work(texts):
+        for _ in range(4):
+            try:
+                done = list(backend.generate(requests(texts), config=LONG, batch_size=2))
+            except BackendError as error:
+                errors.append(str(error))
+            else:
+                found.extend(zip(texts, (completion.text for completion in done), strict=True))
+
+    threads = [threading.Thread(target=work, args=(texts,)) for texts in (TEXTS[:4], TEXTS[4:])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) // 4 + len(errors) == 8
+    assert all(text == expected[asked] for asked, text in found)
+    assert all("one stream at a time" in error for error in errors)

@@ -119,3 +119,7 @@ def test_a_chat_that_asks_has_only_the_examples_answers(tokenizer):
 def test_an_empty_answer_is_its_end_token_alone(tokenizer):
     chat = encode_chat(tokenizer, (CHAT[0], CHAT[1], Message("assistant", "")))
     assert [token for token, inside in zip(chat.ids, chat.in_answer, strict=True) if inside] == [tokenizer.eos_token_id]
+
+
+def test_lone_surrogates_are_encoded_as_what_stands_for_them(byte_tokenizer):
+    assert encode_content(byte_tokenizer, "Ada \ud83d met") == encode_content(byte_tokenizer, "Ada \ufffd met")

@@ -200,6 +200,14 @@ def test_has_span_and_has_number_look_at_characters():
     assert not has_number("eight")
 
 
+@pytest.mark.parametrize("text", ["他有三个孩子。", "一万", "Ⅷ", "x²", "½", "٣"])
+def test_has_number_agrees_with_the_rule(walker, text):
+    schema = Schema(name="s", relation_types=(RelationType(name="age", tail_types=("number",)),))
+    constraint = FORMATS["rows"].constraint(schema, text, strength="grounded")
+    assert walker.accepts(constraint, f'[["{text}","age","{text}"]]') == has_number(text)
+    assert ("age" in constraint.definition) == has_number(text)  # else a row could be begun that nothing can end
+
+
 def test_span_rules_leave_out_what_the_text_does_not_have():
     assert span_rules(" ") == []
     assert [rule.split(":")[0] for rule in span_rules("Ada")] == ["RUN", "SPAN"]

@@ -264,6 +264,14 @@ def test_given_mentions_serve_an_untyped_task_whatever_their_type():
     assert len(running.extract(Document("d", TEXT, mentions=mentions)).triples) == 1
 
 
+def test_values_of_attributes_are_free_in_an_untyped_task_with_given_mentions():
+    schema = Schema(name="s", relation_types=(RelationType(name="age", tail_types=("number",)), RelationType(name="met")))
+    answer = rows(["Ada Lovelace", "age", "36"], ["Ada Lovelace", "met", "IBM"])
+    extraction = extractor([answer], schema=schema).extract(Document("d", TEXT, mentions=(Mention(0, 12, "Ada Lovelace"),)))
+    assert named(extraction) == [("Ada Lovelace", "age", "36")]
+    assert [rejection.reason for rejection in extraction.rejections] == [Reason.UNGROUNDED]
+
+
 def test_given_mentions_lie_right_in_every_window():
     text = sentences(20)
     mentions = tuple(

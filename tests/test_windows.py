@@ -46,8 +46,9 @@ def test_windows_of_any_text_cover_what_is_not_white_space(text, max_tokens):
     found = windows(text, sentences, lambda piece: len(piece.encode("utf-8", "surrogatepass")), max_tokens=max_tokens)
     covered = {position for start, end in found for position in range(start, end)}
     assert covered == set(range(len(text)))
-    limits = {limit for span in chunks(text) for limit in span}
-    assert all(start in limits and end in limits for start, end in found)
+    for cut in {limit for window in found for limit in window}:
+        inside = [text[start:end] for start, end in chunks(text) if start < cut < end]
+        assert all(len(word.encode("utf-8", "surrogatepass")) > max_tokens for word in inside)  # else words stay whole
 
 
 def test_a_short_text_is_one_window():
@@ -132,3 +133,37 @@ def test_sentences_of_any_text_are_in_order_and_leave_only_white_space_out():
         assert text[position:].strip() == ""
 
     check()
+
+
+def test_a_word_that_is_too_long_is_cut_inside():
+    text = f"Read {'ACGT' * 100} now."
+    found = windows(text, [(0, len(text))], len, max_tokens=50)
+    assert max(end - start for start, end in found) <= 50
+    assert set(range(len(text))) == {place for start, end in found for place in range(start, end)}
+
+
+def test_a_text_without_sentence_ends_is_read_in_linear_time():
+    def counted(n_words):
+        n_read = 0
+
+        def count(piece):
+            nonlocal n_read
+            n_read += len(piece)
+            return words(piece)
+
+        text = " ".join(["word"] * n_words)
+        windows(text, [(0, len(text))], count, max_tokens=40)
+        return n_read
+
+    assert counted(4000) < 2.5 * counted(2000)
+
+
+@pytest.mark.parametrize("blank", ["\n\n", "\r\n\r\n", "\n \t\n"])
+def test_a_blank_line_ends_a_sentence_and_a_window_whatever_the_line_ends(blank):
+    text = f"A title{blank}Ada works for IBM. She left."
+    sentences = SentenceSplitter("en").split(text)
+    assert [text[start:end] for start, end in sentences] == ["A title", "Ada works for IBM.", "She left."]
+    assert [text[start:end] for start, end in windows(text, sentences, words, max_tokens=50)] == [
+        "A title",
+        "Ada works for IBM. She left.",
+    ]

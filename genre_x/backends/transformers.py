@@ -6,6 +6,7 @@ requests ─► admit: prompt ids, matcher ─► add / extend: one forward pass
 """
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -118,6 +119,7 @@ class TransformersBackend:
         self._packed = isinstance(self._decoder, PackedDecoder)
         self._encoder = PromptEncoder(tokenizer)
         self._n_calls = 0
+        self._lock = threading.RLock()  # held for one step; of two streams at once, the earlier one gets an error
 
     @property
     def max_context_tokens(self) -> int:
@@ -131,10 +133,10 @@ class TransformersBackend:
         return len(self._encoder.encode(prompt))
 
     def generate(self, requests: Iterable[Request], *, config: GenerationConfig, batch_size: int = 32) -> Iterator[Completion]:
-        # A call that failed, or was not read to its end, has left its sequences behind.
-        self._decoder.remove(range(self._decoder.n_sequences))
-        self._n_calls += 1
-        call = self._n_calls
+        with self._lock:  # a call that failed, or was not read to its end, has left its sequences behind
+            self._decoder.remove(range(self._decoder.n_sequences))
+            self._n_calls += 1
+            call = self._n_calls
         waiting = enumerate(requests)
         running: list[_Sequence] = []
         finished: dict[int, Completion] = {}
@@ -142,32 +144,30 @@ class TransformersBackend:
         blocked: tuple[int, Request] | None = None  # has another start of the prompt, so it waits until all are done
         exhausted = False
         while running or blocked or not exhausted:
-            if call != self._n_calls:
-                raise BackendError("A backend runs one stream at a time: another one was started before this one ended.")
-            free = batch_size - len(running)
-            may_join = not running or (self._packed and blocked is None and free * _REFILL >= batch_size)
-            if may_join and not (exhausted and blocked is None):
-                batch, blocked_next = self._take(waiting, blocked, free, running)
-                exhausted = exhausted or (blocked_next is None and len(batch) < free)
-                blocked = blocked_next
-                if batch:
-                    new = self._admit(batch, config)
-                    logits = self._decoder.add([sequence.prompt_ids + sequence.pending for sequence in new])
-                    for sequence in new:
-                        sequence.pending.clear()
-                    running += new
-                    self._choose(new, logits, config)
-            elif running:
-                logits = self._decoder.extend([sequence.pending for sequence in running])
-                self.statistics["forward_passes"] += 1
-                for sequence in running:
-                    del sequence.pending[: None if self._packed else 1]
-                self._choose(running, logits, config)
-            done = [place for place, sequence in enumerate(running) if sequence.finish_reason is not None]
-            if done:
-                for place in done:
-                    finished[running[place].index] = self._completion(running[place])
-                running = [running[place] for place in self._decoder.remove(done)]
+            with self._lock:
+                if call != self._n_calls:
+                    raise BackendError("A backend runs one stream at a time: another one was started before this one ended.")
+                free = batch_size - len(running)
+                may_join = not running or (self._packed and blocked is None and free * _REFILL >= batch_size)
+                if may_join and not (exhausted and blocked is None):
+                    batch, blocked_next = self._take(waiting, blocked, free, running)
+                    exhausted = exhausted or (blocked_next is None and len(batch) < free)
+                    blocked = blocked_next
+                    if batch:
+                        new = self._admit(batch, config)
+                        running += new
+                        self._choose(new, self._start(new), config)
+                elif running:
+                    logits = self._decoder.extend([sequence.pending for sequence in running])
+                    self.statistics["forward_passes"] += 1
+                    for sequence in running:
+                        del sequence.pending[: None if self._packed else 1]
+                    self._choose(running, logits, config)
+                done = [place for place, sequence in enumerate(running) if sequence.finish_reason is not None]
+                if done:
+                    for place in done:
+                        finished[running[place].index] = self._completion(running[place])
+                    running = [running[place] for place in self._decoder.remove(done)]
             while next_index in finished:
                 yield finished.pop(next_index)
                 next_index += 1
@@ -211,6 +211,18 @@ class TransformersBackend:
         self.statistics["forward_passes"] += 1
         self.statistics["sequences"] += len(new)
         return new
+
+    def _start(self, new: Sequence[_Sequence]) -> torch.Tensor:
+        """Read the prompts, and what the grammar forces after them; returns logits, shape (len(new), vocabulary size).
+
+        An encoder reads the prompt alone: what is forced belongs to the answer, and goes through the decoder step by step.
+        """
+        if self._model.config.is_encoder_decoder:
+            return self._decoder.add([sequence.prompt_ids for sequence in new])
+        logits = self._decoder.add([sequence.prompt_ids + sequence.pending for sequence in new])
+        for sequence in new:
+            sequence.pending.clear()
+        return logits
 
     def _choose(self, sequences: Sequence[_Sequence], logits: torch.Tensor, config: GenerationConfig) -> None:
         """Decide the next token of every sequence that the model has read to its end, and what the grammar then forces."""

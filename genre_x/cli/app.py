@@ -4,7 +4,7 @@ Results go to stdout and nothing else does. Errors are one line on stderr with e
 Heavy packages are imported when a command needs them.
 """
 
-import json
+import io
 import logging
 import sys
 import time
@@ -39,6 +39,7 @@ from genre_x.cli.terminal import (
 from genre_x.document import Document, Extraction
 from genre_x.errors import GenreXError
 from genre_x.interfaces import GenerationConfig
+from genre_x.records import to_json
 from genre_x.task import DEFAULT_TASK, load_task
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ def main(
         typer.echo(version("genre-x"))
         raise typer.Exit
     context.obj = debug
+    for stream in (sys.stdout, sys.stderr):  # whatever the locale; characters that no encoding has are shown as ?
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=stderr, show_path=debug)])
     logging.getLogger("genre_x").setLevel(level)
@@ -206,20 +210,27 @@ def _documents(text: str | None, file: Path | None, *, per_line: bool) -> Iterat
     if (text is None) == (file is None):
         raise typer.BadParameter("give either a text, `-` for standard input, or --file.", param_hint="TEXT")
     if file is not None:
-        try:
-            content, name = file.read_text(encoding="utf-8"), file.name
-        except OSError as error:
-            raise GenreXError(f"Can't read {str(file)!r}: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise GenreXError(f"{str(file)!r} is not UTF-8: {error.reason} at byte {error.start}.") from error
+        content, name = _read(file), file.name
     elif text == "-":
-        content, name = sys.stdin.read(), "stdin"
+        content, name = _read(None), "stdin"
     else:
         content, name = text or "", "text"
     if not per_line:
         return iter([Document(name, content)])
     lines = content.removesuffix("\n").split("\n")
-    return (Document(f"{name}-{number}", line) for number, line in enumerate(lines, start=1))
+    return (Document(f"{name}-{number}", line.removesuffix("\r")) for number, line in enumerate(lines, start=1))
+
+
+def _read(file: Path | None) -> str:
+    """UTF-8 text of a file, or of standard input for None; line ends stay as they are, since offsets count them."""
+    try:
+        content = sys.stdin.buffer.read() if file is None else file.read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise GenreXError(f"Can't read {str(file)!r}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        name = "The standard input" if file is None else repr(str(file))
+        raise GenreXError(f"{name} is not UTF-8: {error.reason} at byte {error.start}.") from error
 
 
 def _extractor(**options: object) -> "Extractor":
@@ -259,12 +270,12 @@ def _extract(extractor: "Extractor", documents: Iterable[Document], batch_size: 
 def _print(extractions: Iterable[Extraction], output: Format) -> None:
     if output is Format.JSONL:
         for extraction in extractions:
-            typer.echo(json.dumps(extraction.to_dict(), ensure_ascii=False))
+            typer.echo(to_json(extraction.to_dict()))
         return
     found = list(extractions)
     if output is Format.JSON:
         records = [extraction.to_dict() for extraction in found]
-        typer.echo(json.dumps(records[0] if len(records) == 1 else records, ensure_ascii=False, indent=2))
+        typer.echo(to_json(records[0] if len(records) == 1 else records, indent=2))
         return
     table = Table("head", "relation", "tail", "score", "characters")
     if len(found) > 1:

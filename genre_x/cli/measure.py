@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genre_x.calibration import Calibration, MinScore, check_min_score
+from genre_x.calibration import Calibration, Entities, MinScore, check_min_score
 from genre_x.cli.result_table import calibration_table, result_tables
 from genre_x.cli.terminal import (
     AnswersOption,
@@ -26,7 +26,7 @@ from genre_x.cli.terminal import (
 from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document
 from genre_x.errors import DataError
-from genre_x.evaluation.predictions import Entities, Prediction, ProtocolName, ShotsInfo, finished, read_predictions, writer
+from genre_x.evaluation.predictions import Prediction, ProtocolName, ShotsInfo, finished, read_predictions, writer
 from genre_x.evaluation.protocols import draw_for_each, in_languages, load_relation_names, restrict, sample, unseen_relations
 from genre_x.evaluation.sources import Source, load_sources
 from genre_x.interfaces import GenerationConfig
@@ -82,7 +82,7 @@ def evaluate(
     data_format: Annotated[
         str | None, typer.Option("--format", "-f", help="Format of the data; without it, the data are looked into.")
     ] = None,
-    split: Annotated[list[str] | None, typer.Option(help="Split of the data sets, `test` if not given; repeatable.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Split of the data sets, `test` if they have it; repeatable.")] = None,
     task: Annotated[
         str | None,
         typer.Option("--task", "-t", help="Task whose schema replaces the data set's own; needed for sentences."),
@@ -131,18 +131,18 @@ def evaluate(
     min_score: MinScoreOption = "0",
     batch_size: BatchOption = 32,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of one answer.")] = 256,
-    seed: Annotated[int, typer.Option(help="For drawing and resampling; stored with the result.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="For drawing and resampling; stored with the result.")] = 0,
 ) -> None:
     """Score a model on data sets."""
     with errors(debug=context.obj):
         least = min_score_of(min_score)
-        _check_options(predictions, resume=resume)
+        _check_options(predictions, out, resume=resume)
         entities = _entities(given=given_entities, marked=mark_mentions)
         _check_examples(
             shots, few_shot=few_shot, has_task=bool(task), details=per_relation or bool(shots_from), protocol=protocol
         )
         loaded_task = load_task(task) if task else None
-        sets, sources = load_sources(datasets, split or ["test"], format=data_format, task=loaded_task)
+        sets, sources = load_sources(datasets, split, format=data_format, task=loaded_task)
         if language:
             sets = in_languages(sets, language)
         if unseen is not None or relations_file is not None:
@@ -223,7 +223,7 @@ def calibrate(
     min_support: Annotated[
         int, typer.Option(min=1, help="Gold triples that a relation needs for a threshold of its own.")
     ] = 20,
-    seed: Annotated[int, typer.Option(help="For dealing documents into parts for the cross-validated error.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="For dealing documents into parts for the cross-validated error.")] = 0,
 ) -> None:
     """Fit a calibration and thresholds to predictions for development data."""
     with errors(debug=context.obj):
@@ -241,8 +241,11 @@ def calibrate(
         stdout.print(calibration_table(fitted))
 
 
-def _check_options(predictions: Path | None, *, resume: bool) -> None:
-    """Refuse what would lose predictions, before anything is read."""
+def _check_options(predictions: Path | None, out: Path | None, *, resume: bool) -> None:
+    """Refuse what would lose predictions or the result, before anything is read."""
+    for file in (predictions, out):
+        if file is not None and file.is_dir():
+            raise DataError(f"{file} is a folder. Name a file in it.")
     if resume and predictions is None:
         raise typer.BadParameter("needs --predictions: the file to go on with.", param_hint="--resume")
     if predictions is not None and predictions.exists() and not resume:

@@ -13,15 +13,14 @@ from typing import Any, Literal, Protocol, Self, TextIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from genre_x.calibration import Entities
 from genre_x.document import Document, Mention, Rejection, Triple
 from genre_x.errors import DataError
+from genre_x.records import to_json
 
 ProtocolName = Literal["supervised", "transfer", "zero-shot", "few-shot", "cross-lingual"]
 """What the model has seen: the training split; nothing of the data set; none of the relation types; examples in the prompt; the
 training split in other languages only."""
-Entities = Literal["given", "marked", "generated"]
-"""Where heads and tails come from. `given`: they are chosen among the gold mentions; `marked`: these also stand in brackets in
-the prompt; `generated`: the model finds them."""
 
 _KIND = "genre_x predictions 1"
 _FREE = {"batch_size", "limit", "versions", "git_commit"}
@@ -255,7 +254,7 @@ def writer(path: Path, run: Run, done: Iterable[Prediction] = ()) -> Iterator[Wr
 
 
 def _write(file: TextIO, record: dict[str, Any]) -> None:
-    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    file.write(to_json(record) + "\n")
 
 
 def _triple(triple: Triple) -> dict[str, Any]:

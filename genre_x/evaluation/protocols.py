@@ -25,7 +25,7 @@ def load_relation_names(path: str | Path) -> tuple[str, ...]:
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"Can't read the relation names in {str(path)!r}: {error}") from error
     if not isinstance(content, list) or not content or not all(isinstance(name, str) for name in content):
         raise DataError(f"{path}: expected a YAML list of relation names, such as `- founded by`.")

@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from genre_x.calibration import Calibration, MinScore
+from genre_x.calibration import Calibration, Entities, MinScore
 from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document
 from genre_x.evaluation.assessment import assess
-from genre_x.evaluation.predictions import Entities, Prediction, ProtocolName, Run, SetInfo, ShotsInfo
+from genre_x.evaluation.predictions import Prediction, ProtocolName, Run, SetInfo, ShotsInfo
 from genre_x.evaluation.sources import Source
 from genre_x.extractor import MAX_WINDOW_TOKENS, Extractor
 from genre_x.interfaces import Backend, GenerationConfig, Strength
@@ -225,10 +225,16 @@ def _version(name: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    done = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():  # installed: any repository around it is the user's own
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:  # there is no git
+        return None
     return done.stdout.strip() or None

@@ -10,6 +10,8 @@ from genre_x.readers import READERS, guess_format, read_annotated
 from genre_x.readers.source import find_source
 from genre_x.task import Task
 
+DEFAULT_SPLIT = "test"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -27,13 +29,13 @@ class Source:
 
 
 def load_sources(
-    paths: Sequence[Path], splits: Sequence[str], *, format: str | None = None, task: Task | None = None
+    paths: Sequence[Path], splits: Sequence[str] | None, *, format: str | None = None, task: Task | None = None
 ) -> tuple[list[AnnotatedSet], list[Source]]:
     """Read every split of every folder, and every file.
 
     Args:
         paths: Files and folders; a file has no splits.
-        splits: Of the folders.
+        splits: Of the folders; None is `test`, or the whole folder if it is of a format without splits and has no such folder.
         format: A name in `readers.READERS`; None looks into the data.
         task: Its schema instead of the data's own.
 
@@ -46,13 +48,23 @@ def load_sources(
     sets: list[AnnotatedSet] = []
     sources: list[Source] = []
     for path in paths:
-        for split in [None] if path.is_file() else splits:
+        for split in _splits(path, splits, format):
             name = guess_format(path, split=split) if format is None else format
             found = read_annotated(path, format=name, split=split, task=task)
             file = path if path.is_file() else find_source(path, READERS[name].suffixes, split)
             sets += found
             sources += [Source(path.resolve().name, split, data_sha256(file))] * len(found)
     return sets, sources
+
+
+def _splits(path: Path, splits: Sequence[str] | None, format: str | None) -> Sequence[str | None]:
+    if path.is_file():
+        return [None]
+    if splits:
+        return splits
+    possible = [name for name, reader in READERS.items() if (name == format if format else reader.recognises(path))]
+    is_whole = bool(possible) and not any(READERS[name].suffixes for name in possible) and not (path / DEFAULT_SPLIT).is_dir()
+    return [None] if is_whole else [DEFAULT_SPLIT]
 
 
 def data_sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ from genre_x.datasets import AnnotatedSet
 from genre_x.described import Described, describe, described_schema, labels_of
 from genre_x.document import Document, Mention
 from genre_x.errors import DataError
-from genre_x.records import read_json, validated
+from genre_x.records import read_json, to_json, validated
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def write_annotated(one: AnnotatedSet, folder: Path, *, split: str, overwrite: b
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for document in one.documents:
             record = _record(document, entity_labels, relation_labels, one.unanchored.get(document.id, 0))
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.write(to_json(record) + "\n")
     return path
 
 

@@ -355,7 +355,7 @@ class TrainingConfig(_Strict):
             return cls.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
         except FileNotFoundError as error:
             raise SchemaError(f"{path}: there is no file {error.filename!r}.") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SchemaError(f"{path} is not valid YAML: {error}") from error
         except ValidationError as error:
             faults = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import AutoConfig
 
-from genre_x.errors import GenreXError, SchemaError, require
+from genre_x.errors import GenreXError, SchemaError, UnknownNameError, require
 from genre_x.formats import get_format
 from genre_x.models import ModelFiles, find_model
 from genre_x.prompting import PromptTemplate
@@ -68,6 +68,7 @@ def make_plan(config: TrainingConfig, *, resume: bool) -> Plan:
     except (GenreXError, OSError, ValueError) as error:
         faults.append(f"model: {error}")
     else:
+        faults += _template_faults(files)
         faults += architecture_faults(config, architecture)
         dropout = dropout_options(config.regularization, architecture)
     if faults or files is None:
@@ -84,3 +85,16 @@ def make_plan(config: TrainingConfig, *, resume: bool) -> Plan:
                 getattr(config, name),
             )
     return Plan(files, sources, dropout, there[-1] if there else None)
+
+
+def _template_faults(files: ModelFiles) -> list[str]:
+    """Whether the template that the model knows is gone: then nobody can say what it could do before."""
+    if files.template is None:
+        return []
+    try:
+        found = PromptTemplate.load(files.template.partition("@")[0]).id
+    except UnknownNameError as error:
+        return [f"model: {files.name!r} was fine-tuned with the template {files.template!r}. {error}"]
+    if found == files.template:
+        return []
+    return [f"model: {files.name!r} was fine-tuned with the template {files.template!r}, and here is {found!r}"]

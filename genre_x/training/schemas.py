@@ -50,7 +50,7 @@ def load_paraphrases(path: Path | None) -> Paraphrases:
         return {}
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SchemaError(f"Can't read the paraphrases {str(path)!r}: {error}") from error
     if not isinstance(loaded, dict) or not all(
         isinstance(names, list) and all(isinstance(name, str) for name in names) for names in loaded.values()

@@ -39,6 +39,7 @@ class DevScorer:
     Attributes:
         sets: For `f1`.
         tokenizer: Of the model in training.
+        template: What it is trained with, as `output_format`.
     """
 
     sets: Sequence[AnnotatedSet]
@@ -55,9 +56,14 @@ class DevScorer:
         return float(scores["strict"]["f1"]), time.perf_counter() - started
 
     def result(self, backend: Backend, sets: Sequence[AnnotatedSet]) -> dict[str, Any]:
-        """The whole result of a running model on some sets."""
-        config = GenerationConfig(max_new_tokens=MAX_NEW_TOKENS)
-        return evaluate(sets, backend, template=self.template, output_format=self.output_format, config=config)
+        """The whole result of a running model on some sets; a fine-tuned one is asked as it was trained."""
+        return evaluate(
+            sets,
+            backend,
+            template=None if backend.trained_template else self.template,
+            output_format=None if backend.trained_format else self.output_format,
+            config=GenerationConfig(max_new_tokens=MAX_NEW_TOKENS),
+        )
 
 
 @contextmanager

@@ -160,3 +160,34 @@ def test_training_config_faults_are_all_reported(tmp_path):
     assert result.exit_code == 1
     for part in ("train", "dev", "lerning_rate"):
         assert part in result.stderr
+
+
+def test_offsets_count_the_line_ends_of_the_file(tmp_path, small):
+    path = tmp_path / "crlf.txt"
+    path.write_bytes("\ufeffA title\r\n\r\nAda knows Bob.\r\n".encode())
+    result = extract("--file", str(path), *small, "--format", "json")
+    assert json.loads(result.stdout)["text"] == "A title\r\n\r\nAda knows Bob.\r\n"
+    result = extract("--file", str(path), "--per-line", *small, "--format", "jsonl")
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == ["A title", "", "Ada knows Bob."]
+
+
+def test_standard_input_is_utf_8_whatever_the_locale(small):
+    result = runner.invoke(app, ["extract", "-", *small, "--format", "json"], input="Łódź 東京".encode())
+    assert json.loads(result.stdout)["text"] == "Łódź 東京"
+    result = runner.invoke(app, ["extract", "-", *small], input=b"caf\xe9")
+    assert result.exit_code == 1
+    assert "is not UTF-8" in result.stderr
+
+
+def test_a_text_with_a_lone_surrogate_can_be_printed(small):
+    result = extract("Ada \ud83d knows Bob.", *small, "--format", "jsonl")
+    assert json.loads(result.stdout)["text"] == "Ada \ud83d knows Bob."
+
+
+def test_files_that_are_not_utf_8_are_one_line(tmp_path):
+    path = tmp_path / "latin.yaml"
+    path.write_bytes("name: caf\xe9".encode("latin-1"))
+    for arguments in (["task", "check", str(path)], ["train", str(path)]):
+        result = runner.invoke(app, arguments)
+        assert result.exit_code == 1, result.output
+        assert "utf-8" in result.stderr.lower()

@@ -379,6 +379,49 @@ def test_another_format_by_name(tmp_path, silent):
     assert (marked["entities"], marked["given_entities"]) == ("marked", True)
 
 
+def test_predictions_with_marked_mentions_can_be_calibrated(tmp_path, files, scored):
+    predictions = tmp_path / "p.jsonl"
+    assert evaluate(files, "--given-entities", "--mark-mentions", "--predictions", predictions).exit_code == 0
+    done = invoke("calibrate", predictions, "--out", tmp_path / "c.json")
+    assert done.exit_code == 0, done.output
+    assert Calibration.load(tmp_path / "c.json").fitted_on[0].entities == "marked"
+
+
+def test_a_folder_of_brat_files_needs_no_split(tmp_path, silent):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "one.txt").write_text("Ada knows Bob.", encoding="utf-8")
+    (folder / "one.ann").write_text("T1\tP 0 3\tAda\nT2\tP 10 13\tBob\nR1\tKnows Arg1:T1 Arg2:T2\n", encoding="utf-8")
+    for options in ((), ("--format", "brat")):
+        out = tmp_path / "r.json"
+        done = invoke("eval", folder, *options, "--model", "m", "--out", out)
+        assert done.exit_code == 0, done.output
+        assert (read(out)["split"], read(out)["n_documents"]) == (None, 1)
+    (folder / "test").mkdir()
+    assert "test" in invoke("eval", folder, "--format", "brat", "--model", "m").output
+
+
+def test_a_text_with_a_lone_surrogate_is_written_and_read_again(tmp_path, files, scored, monkeypatch):
+    text = "Ada \ud83d knows Bob."
+    monkeypatch.setitem(ANSWERS, text.replace("\ud83d", "\ufffd"), '[["Ada","knows","Bob"]]')
+    (files / "dev.jsonl").write_text(json.dumps({"text": text, "triples": [["Ada", "knows", "Bob"]]}) + "\n", encoding="utf-8")
+    predictions = tmp_path / "p.jsonl"
+    assert evaluate(files, "--predictions", predictions).exit_code == 0
+    assert read_predictions(predictions)[1][0].document.text == text
+    assert evaluate(files, "--predictions", predictions, "--resume").exit_code == 0
+
+
+def test_nothing_is_lost_at_the_end_for_want_of_git_or_of_a_file_name(tmp_path, files, scored, monkeypatch):
+    made, _ = scored
+    done = evaluate(files, "--out", tmp_path)
+    assert (done.exit_code, made) == (1, [])
+    assert "is a folder" in done.output
+    assert evaluate(files, "--seed", -1).exit_code == 2
+    monkeypatch.setenv("PATH", "")
+    assert evaluate(files, "--out", tmp_path / "r.json").exit_code == 0
+    assert read(tmp_path / "r.json")["git_commit"] is None
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
