@@ -124,16 +124,22 @@ class Document:
     language: str | None = None
 
     def __post_init__(self) -> None:
-        mentions = list(self.mentions or ())
-        for triple in self.triples or ():
-            mentions += (triple.head, triple.tail)
-        for mention in mentions:
+        for mention in (*(self.mentions or ()), *self._arguments):
             found = self.text[mention.start_char : mention.end_char]
             if found != mention.text:
                 raise SchemaError(
                     f"Document {self.id!r}: mention says {mention.text!r} at [{mention.start_char}, {mention.end_char}), "
                     f"but the text there is {found!r}."
                 )
+
+    @property
+    def annotated_mentions(self) -> tuple[Mention, ...]:
+        """All annotated mentions, arguments of triples included, without repeats, in text order."""
+        return tuple(sorted({*(self.mentions or ()), *self._arguments}, key=_order))
+
+    @property
+    def _arguments(self) -> list[Mention]:
+        return [mention for triple in self.triples or () for mention in (triple.head, triple.tail)]
 
 
 class Reason(StrEnum):

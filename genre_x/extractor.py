@@ -5,6 +5,7 @@ Document ──► windows ──► prompt and constraint ──► Backend ─
 
 import logging
 import math
+import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -226,7 +227,8 @@ class Extractor:
                 n_known += len(found)
                 pending.extend(found)
                 for window in found:
-                    yield from repeat(self._request(window), self.n_answers)
+                    request = self._request(window)
+                    yield from (replace(request, seed=_draw_seed(window, number)) for number in range(self.n_answers))
 
         completions = self.backend.generate(requests(), config=self.generation, batch_size=batch_size)
         read: list[tuple[_Window, tuple[Completion, ...]]] = []
@@ -408,6 +410,12 @@ def _evidence(head: Mention, tail: Mention, window: _Window) -> Span | None:
     if not touched:
         return window.span
     return Span(touched[0].start_char, touched[-1].end_char)
+
+
+def _draw_seed(window: _Window, number: int) -> int:
+    """A seed that depends on what is asked alone, so that a stream that goes on later draws the same answers."""
+    start = window.span.start_char if window.span else 0
+    return zlib.crc32(f"{window.document.id}\n{start}\n{number}".encode(errors="surrogatepass"))
 
 
 def _as_document(document: str | Document, number: int) -> Document:

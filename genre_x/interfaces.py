@@ -52,10 +52,20 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt with its own constraint; None leaves the model free."""
+    """One prompt with its own constraint.
+
+    Attributes:
+        constraint: None leaves the model free.
+        seed: Where tokens are drawn, added to that of the generation; None takes the request's place among the others.
+    """
 
     prompt: Prompt
     constraint: Constraint | None = None
+    seed: int | None = None
+
+    def draw_seed(self, config: "GenerationConfig", place: int) -> int | None:
+        """The seed for drawing tokens; None if none are drawn."""
+        return config.seed + (place if self.seed is None else self.seed) if config.temperature > 0 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,17 +106,32 @@ def _in_folder(folder: Path) -> ModelFiles:
     if (folder / "adapter_config.json").is_file():
         adapter = folder
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        base = find_model(str(config["base_model_name_or_path"])).base
+        base = _whole(str(config["base_model_name_or_path"]))
     elif (folder / DELTA_FILE).is_file():
         delta = folder / DELTA_FILE
         if "base" not in about:
             raise ModelError(f"{folder / METADATA_FILE} does not name the `base` that {DELTA_FILE} belongs to.")
-        base = find_model(str(about["base"])).base
+        base = _whole(str(about["base"]))
     elif (folder / "config.json").is_file():
         base = str(folder)
     else:
         raise ModelError(f"{folder} holds neither weights (config.json), an adapter (adapter_config.json) nor {DELTA_FILE}.")
     return ModelFiles(about.get("name", folder.name), base, adapter, delta, about.get("template"), about.get("output_format"))
+
+
+def _whole(name: str) -> str:
+    """Where the whole weights of a base are.
+
+    Raises:
+        ModelError: The base is itself a change of another model's weights, which would be missing.
+    """
+    files = find_model(name)
+    if files.adapter is not None or files.delta is not None:
+        raise ModelError(
+            f"{name!r} can't be a base: it is stored as a change of the weights of {files.base!r}. "
+            f"A base is whole weights, such as {BASE_MODEL!r}."
+        )
+    return files.base
 
 
 def find_calibration(name: str = DEFAULT_MODEL, *, n_answers: int = 1) -> Calibration | None:
@@ -172,15 +187,16 @@ def shrink_model(name: str, target: Path, *, base: str = BASE_MODEL, bits: int =
     Args:
         name: A folder with fine-tuned weights.
         target: The new folder. A calibration of the model is copied into it.
-        base: The model it was fine-tuned from, as others will name it.
+        base: Whole weights that it comes from, as others will name them.
         bits: For each weight: 2, 3 or 4.
 
     Raises:
-        ModelError: The two are not the same architecture.
+        ModelError: The two are not the same architecture, or the base is not whole weights.
     """
     import torch
 
     files = find_model(name)
+    _whole(base)
     tuned, _ = load_model(files, dtype=torch.float32)
     original, _ = load_model(find_model(base), dtype=torch.float32)
     before, after = (

@@ -107,3 +107,14 @@ def test_a_delta_of_another_architecture_is_refused(tiny_decoder, tuned, tmp_pat
     write_delta({"other": np.zeros((2, 2))}, {"other": np.ones((2, 2))}, tmp_path / "small" / DELTA_FILE)
     with pytest.raises(ModelError, match="does not belong to"):
         load_model(find_model(str(tmp_path / "small")), dtype=torch.float32)
+
+
+def test_a_base_has_to_be_whole_weights(tiny_decoder, tuned, tmp_path):
+    shrink_model(str(tuned), tmp_path / "small", base=str(tiny_decoder))
+    with pytest.raises(ModelError, match="can't be a base: it is stored as a change of the weights of"):
+        shrink_model(str(tuned), tmp_path / "smaller", base=str(tmp_path / "small"))
+    assert not (tmp_path / "smaller").exists()
+    about = tmp_path / "small" / "genre_x.json"
+    about.write_text(json.dumps({"name": "m", "base": "default"}), encoding="utf-8")  # as such a file would name it
+    with pytest.raises(ModelError, match="'default' can't be a base"):
+        find_model(str(tmp_path / "small"))

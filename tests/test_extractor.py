@@ -391,7 +391,8 @@ def test_the_score_of_several_answers_is_the_share_that_has_the_triple():
     ]
     assert [rejection.reason for rejection in extraction.rejections] == [Reason.UNGROUNDED, Reason.UNPARSABLE]
     assert len(extraction.completions) == len(running.backend.requests) == 4
-    assert len(set(running.backend.requests)) == 1
+    assert len({(request.prompt, request.constraint) for request in running.backend.requests}) == 1
+    assert len({request.seed for request in running.backend.requests}) == 4
 
 
 def test_answers_belong_to_their_window_and_are_drawn():

@@ -79,7 +79,7 @@ def training_section(results: Results) -> Section:
             cells.minutes(run, "duration_s"),
             _pace(run),
             *(cells.percent(run, moment, "strict", "f1") for moment in ("before", "after")),
-            *(cells.percent(run, "old_dev", moment, "strict", "f1") for moment in ("before", "after")),
+            *(cells.percent(run, "old", moment, "strict", "f1") for moment in ("before", "after")),
         ]
         for run in runs
     ]

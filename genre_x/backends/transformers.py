@@ -203,7 +203,8 @@ class TransformersBackend:
                     f"A prompt has {n_prompt_tokens} tokens, {self.model} takes fewer than {self.max_context_tokens}. "
                     "Use shorter windows, fewer examples, or another model."
                 )
-            generator = torch.Generator().manual_seed(config.seed + index) if config.temperature > 0 else None
+            seed = request.draw_seed(config, index)
+            generator = None if seed is None else torch.Generator().manual_seed(seed)
             sequence = _Sequence(index, ids, n_prompt_tokens, self._matcher(request.constraint), generator)
             self._append_forced(sequence, config)
             new.append(sequence)

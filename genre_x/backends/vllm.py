@@ -152,7 +152,7 @@ class VllmBackend:
                 structure = vllm.sampling_params.StructuredOutputsParams(**{kind: constraint.definition})
             parameters = vllm.SamplingParams(
                 temperature=config.temperature,
-                seed=config.seed + index if config.temperature > 0 else None,
+                seed=request.draw_seed(config, index),
                 max_tokens=min(config.max_new_tokens + 1, self.max_context_tokens - len(ids)),  # + 1: ends the answer
                 logprobs=0,  # the chosen token's alone
                 flat_logprobs=True,

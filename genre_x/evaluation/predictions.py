@@ -183,7 +183,8 @@ def read_predictions(path: str | Path) -> tuple[Run, list[Prediction]]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # every whole line ends with a line break
+        content = path.read_bytes()
+        lines = content[: content.rfind(b"\n") + 1].decode("utf-8").split("\n")[:-1]  # every whole line ends with a line break
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Can't read the predictions {str(path)!r}: {error}") from error
     if not lines:

@@ -175,8 +175,11 @@ class Evaluation:
         )
 
     def _question(self, document: Document) -> Document:
-        """The document without its answers."""
-        return replace(document, triples=None, mentions=None if self.entities == "generated" else document.mentions)
+        """The document without its answers; where only triples are annotated, their arguments are the given mentions."""
+        if self.entities == "generated":
+            return replace(document, triples=None, mentions=None)
+        mentions = document.annotated_mentions if document.mentions is None else document.mentions
+        return replace(document, triples=None, mentions=mentions)
 
 
 def evaluate(

@@ -112,9 +112,9 @@ class SourceFormat(Generic[T]):
 def find_source(path: Path, suffixes: Sequence[str], split: str | None, *, apart_from: str = "") -> Path:
     """The file or folder that a path and a split mean.
 
-    A file is itself and has no splits. In a folder, a split is the file whose name has the split's name among its words
-    (`train` in `conll04_train.json` and in `TRAIN_FILE.TXT`). A format without suffixes is a folder, and a split of it a
-    folder inside.
+    A file is itself and has no splits. In a folder, a split is the file of its name, or else the one whose name has the
+    split's name among its words (`train` in `conll04_train.json` and in `TRAIN_FILE.TXT`). A format without suffixes is a
+    folder, and a split of it a folder inside.
 
     Raises:
         DataError: There is no such file, or there are several.
@@ -136,6 +136,8 @@ def find_source(path: Path, suffixes: Sequence[str], split: str | None, *, apart
         if file.is_file() and file.name.lower().endswith(tuple(suffixes)) and file.name != apart_from
     )
     named = [file for file in files if split is None or split.lower() in _words(file.name)]
+    exact = [file for file in named if split is not None and file.name.lower().partition(".")[0] == split.lower()]
+    named = exact or named
     if len(named) != 1:
         wanted = f"files of the split {split!r}" if split is not None else f"files that end in {' or '.join(suffixes)}"
         there = ", ".join(file.name for file in (named or files)) or "none"

@@ -33,13 +33,6 @@ class Edit:
     text: str
 
 
-def mentions_of(document: Document) -> list[Mention]:
-    """All annotated mentions, arguments of triples included, without repeats, in text order."""
-    arguments = (mention for triple in document.triples or () for mention in (triple.head, triple.tail))
-    found = {*(document.mentions or ()), *arguments}
-    return sorted(found, key=lambda mention: (mention.start_char, mention.end_char, mention.type or ""))
-
-
 def edited(document: Document, edits: Iterable[Edit]) -> Document:
     """`document` with pieces of its text replaced; mentions move along, and one that is replaced as a whole is renamed.
 
@@ -108,7 +101,7 @@ class Synonyms:
 
     def edits(self, document: Document, rate: float, rng: random.Random) -> list[Edit]:
         """Synonyms for words outside of all mentions, each with the probability `rate`."""
-        mentions = mentions_of(document)
+        mentions = document.annotated_mentions
         names = {mention.text.casefold() for mention in mentions}
         found = []
         for match in self._pattern.finditer(document.text):
@@ -182,7 +175,7 @@ class Augmenter:
         if self.synonyms is not None:
             found = edited(found, self.synonyms.edits(found, self.config.synonym_rate, rng))
         if self.names is not None:
-            swaps = self.names.swaps(found, mentions_of(found), self.config.entity_rate, rng)
+            swaps = self.names.swaps(found, found.annotated_mentions, self.config.entity_rate, rng)
             found = edited(found, [Edit(start, end, text) for (start, end), text in swaps.items()])
         if found is document or found.text == document.text:
             return document
@@ -191,5 +184,5 @@ class Augmenter:
     def shown(self, document: Document, rng: random.Random) -> str:
         """What the prompt shows of `document`: its text, maybe with the mentions marked."""
         if self.config.mark_rate and rng.random() < self.config.mark_rate:
-            return marked(document.text, mentions_of(document))
+            return marked(document.text, document.annotated_mentions)
         return document.text

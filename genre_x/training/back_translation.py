@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from genre_x.document import Document, Mention
 from genre_x.errors import DataError, SchemaError
-from genre_x.training.augmentation import mentions_of
 from genre_x.training.schemas import is_grounded
 
 Translate = Callable[[list[str]], list[str]]
@@ -78,7 +77,7 @@ def _masked(document: Document) -> tuple[str, list[tuple[int, int]]] | None:
     if _PLACEHOLDER.search(document.text):
         return None
     regions: list[tuple[int, int]] = []
-    for start, end in sorted({mention.span for mention in mentions_of(document)}):
+    for start, end in sorted({mention.span for mention in document.annotated_mentions}):
         if regions and start < regions[-1][1]:  # nested and overlapping mentions come back together
             regions[-1] = (regions[-1][0], max(end, regions[-1][1]))
         else:

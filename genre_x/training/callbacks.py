@@ -36,20 +36,30 @@ class Stopping(TrainerCallback):  # type: ignore[misc]
             self.reason = "max_minutes"
             control.should_save = True
             control.should_training_stop = True
+        elif self._is_overdue(args, state):  # it had stopped already when it was killed, and goes on from there
+            control.should_training_stop = True
         return control
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
-        metric = args.metric_for_best_model
-        values = [entry[metric] for entry in state.log_history if metric in entry]
-        best = (max if args.greater_is_better else min)(values)
-        n_since_best = len(values) - 1 - values.index(best)
-        if n_since_best == 0:
+        if self._n_since_best(args, state) == 0:
             control.should_save = True
-        if self.patience is not None and n_since_best >= self.patience:
-            self.reason = "early_stopping_patience"
+        if self._is_overdue(args, state):
             control.should_save = True
             control.should_training_stop = True
         return control
+
+    def _is_overdue(self, args: TrainingArguments, state: TrainerState) -> bool:
+        """Whether patience has run out; if so, that is the reason for stopping."""
+        if self.patience is None or self._n_since_best(args, state) < self.patience:
+            return False
+        self.reason = "early_stopping_patience"
+        return True
+
+    def _n_since_best(self, args: TrainingArguments, state: TrainerState) -> int:
+        """How many evaluations there have been since the best one."""
+        values = [entry[args.metric_for_best_model] for entry in state.log_history if args.metric_for_best_model in entry]
+        best = (max if args.greater_is_better else min)(values, default=None)
+        return 0 if best is None else len(values) - 1 - values.index(best)
 
     def _time_is_up(self, args: TrainingArguments) -> bool:
         """Decided by the first process for all, whose clocks differ."""

@@ -24,6 +24,7 @@ def model_card(
     result: dict[str, Any],
     *,
     base: str,
+    is_adapter: bool,
     sources: Sequence[tuple[SourceConfig, Sequence[AnnotatedSet]]],
 ) -> str:
     """Render the card.
@@ -31,7 +32,8 @@ def model_card(
     Args:
         config: Of the run.
         result: What `training.json` holds.
-        base: The model it was trained from, as others will name it.
+        base: The whole weights it was trained from, as others will name them.
+        is_adapter: It is saved as an adapter of `base`.
         sources: Of the training data, with their sets.
     """
     environment = Environment(  # noqa: S701 (the output is Markdown, not HTML)
@@ -45,6 +47,7 @@ def model_card(
         result=result,
         base=base,
         base_licence=base_licence(base),
+        is_adapter=is_adapter,
         rows=rows,
         languages=sorted({d.language for _, sets in sources for one in sets for d in one.documents if d.language}),
         settings=yaml.safe_dump(

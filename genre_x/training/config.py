@@ -149,7 +149,10 @@ class Mixture(_Strict):
 def load_mapping(value: object) -> object:
     """What a YAML file holds, for a path; anything else as it is, a list as the sources of a mixture."""
     if isinstance(value, str | Path):
-        return yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+        try:
+            return yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ValueError(f"can't read the mixture: {error}") from error
     return {"sources": value} if isinstance(value, list | tuple) else value
 
 
@@ -353,8 +356,8 @@ class TrainingConfig(_Strict):
         """
         try:
             return cls.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise SchemaError(f"{path}: there is no file {error.filename!r}.") from error
+        except OSError as error:
+            raise SchemaError(f"Can't read {str(path)!r}: {error.strerror}.") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SchemaError(f"{path} is not valid YAML: {error}") from error
         except ValidationError as error:

@@ -22,7 +22,7 @@ from genre_x.training.schemas import SchemaSampler, express, express_mentions, i
 from genre_x.training.tally import LeftOut, Tally
 
 _LOOK_AHEAD = 400
-"""How many waiting documents are searched for one that fits the sampled schema."""
+"""How many waiting documents that have, or have not, an answer under the sampled schema are tried."""
 
 
 @dataclass(frozen=True)
@@ -190,9 +190,8 @@ class _Pass:
         """
         wishes = (want_empty, False) if self.builder.config.sample_schema else (want_empty, not want_empty)
         for wish in dict.fromkeys(wishes):
-            for place, candidate in enumerate(islice(self.waiting, _LOOK_AHEAD)):
-                if candidate.relations.isdisjoint(shown) != wish:
-                    continue
+            fitting = ((place, one) for place, one in enumerate(self.waiting) if one.relations.isdisjoint(shown) == wish)
+            for place, candidate in islice(fitting, _LOOK_AHEAD):
                 turn = self._turn(candidate, schema)
                 if isinstance(turn, _Turn):
                     return place, turn

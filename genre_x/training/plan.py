@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from transformers import AutoConfig
@@ -11,9 +12,11 @@ from genre_x.errors import GenreXError, SchemaError, UnknownNameError, require
 from genre_x.formats import get_format
 from genre_x.models import ModelFiles, find_model
 from genre_x.prompting import PromptTemplate
-from genre_x.training.config import TrainingConfig
+from genre_x.training.augmentation import load_synonyms
+from genre_x.training.config import Mixture, TrainingConfig
 from genre_x.training.mixture import LoadedSource, load_mixture
 from genre_x.training.parts import architecture_faults, dropout_options
+from genre_x.training.schemas import load_paraphrases
 from genre_x.training.weights import checkpoints
 
 logger = logging.getLogger(__name__)
@@ -51,6 +54,8 @@ def make_plan(config: TrainingConfig, *, resume: bool) -> Plan:
         "train": lambda: sources.update(train=load_mixture(config.train, config.seed)),
         "dev": lambda: sources.update(dev=load_mixture(config.dev, config.seed)),
         "old_dev": lambda: sources.update(old_dev=load_mixture(config.old_dev, config.seed) if config.old_dev else []),
+        "episodes.paraphrases": lambda: load_paraphrases(config.episodes.paraphrases),
+        **{f"synonyms {path}": partial(load_synonyms, path) for path in _synonym_files(config.train)},
         "tensorboard": lambda: require("tensorboard", extra="train") if config.tensorboard else None,
     }
     for name, attempt in try_each.items():
@@ -85,6 +90,13 @@ def make_plan(config: TrainingConfig, *, resume: bool) -> Plan:
                 getattr(config, name),
             )
     return Plan(files, sources, dropout, there[-1] if there else None)
+
+
+def _synonym_files(mixture: Mixture) -> list[Path]:
+    """Files that a mixture and what it replays take synonyms from."""
+    settings = [mixture.augmentation, *(source.augmentation for source in mixture.sources)]
+    files = [one.synonyms for one in settings if one is not None and one.synonym_rate and one.synonyms is not None]
+    return list(dict.fromkeys(files + (_synonym_files(mixture.replay.mixture) if mixture.replay else [])))
 
 
 def _template_faults(files: ModelFiles) -> list[str]:

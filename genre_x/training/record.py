@@ -35,13 +35,17 @@ def write_start(config: TrainingConfig) -> None:
     write_result(surroundings, folder / VERSIONS_FILE)
 
 
-def write_end(config: TrainingConfig, result: dict[str, Any], *, base: str, sources: Sequence[LoadedSource]) -> None:
+def write_end(
+    config: TrainingConfig, result: dict[str, Any], *, base: str, is_adapter: bool, sources: Sequence[LoadedSource]
+) -> None:
     """Write the result, the curves and the model card into the run folder."""
     folder = config.output_dir
     write_result(result, folder / RESULT_FILE)
     draw_curves(result["log"], folder / CURVES_FILE)
     about = {**result, **describe_device(), "stopped_by": result["selection"]["stopped_by"]}
-    card = model_card(config, about, base=base, sources=[(source.config, source.sets) for source in sources])
+    card = model_card(
+        config, about, base=base, is_adapter=is_adapter, sources=[(source.config, source.sets) for source in sources]
+    )
     for place in (folder, folder / "model"):
         (place / CARD_FILE).write_text(card, encoding="utf-8")
     for moment in ("before", "after"):

@@ -83,8 +83,9 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
     if not is_first:
         return target
     selection = select_weights(config, trainer, scorer)
-    base = BASE_MODEL if plan.files.base == str(cache_dir() / BASE_NAME) and plan.files.delta is None else plan.files.base
-    save_model(trainer.model, tokenizer, target, config, builder.template.id, base=base, is_delta=plan.files.delta is not None)
+    base = BASE_MODEL if plan.files.base == str(cache_dir() / BASE_NAME) else plan.files.base
+    is_adapter = config.adapter is not None and plan.files.delta is None
+    save_model(trainer.model, tokenizer, target, config, builder.template.id, base=base, is_adapter=is_adapter)
     result = {
         "config": config.model_dump(mode="json"),
         "template": builder.template.id,
@@ -98,7 +99,7 @@ def train(config: TrainingConfig, *, resume: bool = False) -> Path:
         "duration_s": round(earlier_s + time.monotonic() - started, 1),
         **environment(),
     }
-    write_end(config, result, base=base, sources=plan.sources["train"])
+    write_end(config, result, base=base, is_adapter=is_adapter, sources=plan.sources["train"])
     for moment in ("before", "after") if result["old"] else ():
         logger.info("%s training: strict F1 %.1f on `old_dev`", moment, 100 * result["old"][moment]["strict"]["f1"])
     return target

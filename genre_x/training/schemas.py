@@ -216,7 +216,10 @@ def express(document: Document, schema: Schema) -> list[Triple] | None:
             return None
         found.append(replace(triple, head=head, relation=relation.name, tail=tail))
     found.sort(key=lambda t: (t.head.start_char, t.tail.start_char, t.relation))
-    return list({_spelled(triple): triple for triple in reversed(found)}.values())[::-1]
+    kept: dict[tuple[str, ...], Triple] = {}
+    for triple in found:
+        kept.setdefault(_spelled(triple), triple)
+    return list(kept.values())
 
 
 def express_mentions(document: Document, schema: Schema) -> list[Mention]:

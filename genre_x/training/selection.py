@@ -35,7 +35,8 @@ def select_weights(config: TrainingConfig, trainer: "Trainer", scorer: DevScorer
         selection |= {"kept": "best", "best_step": step_of(Path(best))}
     if config.average_checkpoints is None:
         return selection
-    last = checkpoints(config.output_dir)[-config.average_checkpoints :]
+    last = [folder for folder in checkpoints(config.output_dir) if _is_scheduled(step_of(folder), config, trainer)]
+    last = last[-config.average_checkpoints :]
     if len(last) < config.average_checkpoints:
         logger.warning("There are %d checkpoints to average instead of %d.", len(last), config.average_checkpoints)
     best_f1, _ = scorer.f1(trainer.model)
@@ -51,6 +52,12 @@ def select_weights(config: TrainingConfig, trainer: "Trainer", scorer: DevScorer
     return selection
 
 
+def _is_scheduled(step: int, config: TrainingConfig, trainer: "Trainer") -> bool:
+    """Whether a run that is not interrupted has a checkpoint there; one that `max_minutes` ended left another one."""
+    intervals = (config.eval_steps, config.checkpoint_steps or config.eval_steps)
+    return step == trainer.state.global_step or any(step % interval == 0 for interval in intervals)
+
+
 def _stopped_by(trainer: "Trainer") -> str | None:
 
     return next((one.reason for one in trainer.callback_handler.callbacks if isinstance(one, Stopping)), None)
@@ -64,14 +71,13 @@ def save_model(
     template_id: str,
     *,
     base: str,
-    is_delta: bool = False,
+    is_adapter: bool,
 ) -> None:
     """Save weights or adapter in half precision, with what is needed to use them rightly.
 
     An adapter names its base by a folder or an id. A model that is stored as a delta has neither, so an adapter that was
     trained on one is merged, and the weights are saved as a whole.
     """
-    is_adapter = config.adapter is not None and not is_delta
     if is_adapter:
         model.peft_config["default"].base_model_name_or_path = base
     elif config.adapter is not None:

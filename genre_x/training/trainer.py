@@ -105,7 +105,8 @@ def arguments(config: TrainingConfig, n_sequences: int) -> dict[str, Any]:
         "eval_steps": config.eval_steps,
         "save_strategy": "steps",
         "save_steps": config.checkpoint_steps or config.eval_steps,
-        "save_total_limit": 1 + (config.average_checkpoints or 1),  # and the best one
+        # And the best one; and one that a time limit wrote, which is not averaged.
+        "save_total_limit": 1 + (config.average_checkpoints or 1) + (config.max_minutes is not None),
         # The best weights are read by `run.py`: `load_best_model_at_end` would forbid checkpoints between evaluations.
         "metric_for_best_model": "eval_f1" if by_f1 else "eval_loss",
         "greater_is_better": by_f1,

@@ -182,6 +182,19 @@ def test_an_interrupted_run_goes_on_where_it_was(files, scored):
     assert "written by another run. strength: 'none' and 'grounded'" in other.stderr
 
 
+def test_votes_that_are_resumed_are_drawn_as_they_would_have_been(files, scored):
+    made, options = scored
+    arguments = ("--answers", "3", "--predictions", files / "p.jsonl")
+    assert evaluate(files, "--answers", "3").exit_code == 0
+    asked = made[-1].requests
+    assert len({request.seed for request in asked}) == len(asked) == 12
+    options["fail_after"] = 7
+    assert evaluate(files, *arguments).exit_code == 130
+    options["fail_after"] = None
+    assert evaluate(files, *arguments, "--resume").exit_code == 0
+    assert made[-1].requests == asked[-len(made[-1].requests) :]
+
+
 def test_resume_needs_a_file(files):
     assert evaluate(files, "--resume").exit_code == 2
 
@@ -385,6 +398,15 @@ def test_predictions_with_marked_mentions_can_be_calibrated(tmp_path, files, sco
     done = invoke("calibrate", predictions, "--out", tmp_path / "c.json")
     assert done.exit_code == 0, done.output
     assert Calibration.load(tmp_path / "c.json").fitted_on[0].entities == "marked"
+
+
+def test_given_entities_of_sentences_are_the_arguments_of_their_triples(files, scored):
+    made, _ = scored
+    assert evaluate(files, "--given-entities", "--out", files / "r.json").exit_code == 0
+    first, second, *_ = made[-1].requests
+    assert ('"Ada" | "Bob"' in first.constraint.definition, "RUN" in first.constraint.definition) == (True, False)
+    assert '"It"' not in second.constraint.definition
+    assert read(files / "r.json")["entities"] == "given"
 
 
 def test_a_folder_of_brat_files_needs_no_split(tmp_path, silent):

@@ -104,7 +104,7 @@ def training():
         "model": "base",
         "before": {"strict": ZERO},
         "after": {"strict": STRICT},
-        "old_dev": {"before": {"strict": STRICT}, "after": {"strict": {**STRICT, "f1": 0.6}}},
+        "old": {"before": {"strict": STRICT}, "after": {"strict": {**STRICT, "f1": 0.6}}},
         "n_train_documents": 90,
         "n_train_tokens_per_epoch": 1234,
         "log": [

@@ -63,6 +63,14 @@ def test_a_line_that_was_cut_off_is_left_out_and_written_anew(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["p.jsonl"]
 
 
+def test_a_line_may_be_cut_off_inside_a_character(tmp_path):
+    path = tmp_path / "p.jsonl"
+    write(path, 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole + '{"text": "東'.encode()[:-1])
+    assert read_predictions(path)[1] == [prediction(0)]
+
+
 def test_there_is_nothing_to_resume_without_a_file(tmp_path):
     assert finished(tmp_path / "p.jsonl", RUN, DOCUMENTS) == []
 

@@ -70,6 +70,13 @@ def test_files_of_splits(write):
     write("c/pretrained.txt", "")
     assert find_source(folder, (".txt",), "train") == train
     assert find_source(folder, (".txt",), "pretrained").name == "pretrained.txt"
+    write("c/train_extra.txt", "")
+    write("c/extra.txt", "")
+    assert find_source(folder, (".txt",), "extra").name == "extra.txt"
+    with pytest.raises(DataError, match=r"files of the split 'train', found 2"):
+        find_source(folder, (".txt",), "train")
+    (folder / "train_extra.txt").unlink()
+    (folder / "extra.txt").unlink()
     with pytest.raises(DataError, match=r"files of the split 'dev', found 0\. There: TRAIN_FILE\.TXT, pretrained\.txt"):
         find_source(folder, (".txt",), "dev")
     with pytest.raises(DataError, match="is a file, so it has no split 'train'"):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from genre_x.document import Document, Mention, Span, Triple
 from genre_x.errors import DataError, SchemaError
-from genre_x.training.augmentation import Augmenter, Edit, Synonyms, edited, load_synonyms, mentions_of
+from genre_x.training.augmentation import Augmenter, Edit, Synonyms, edited, load_synonyms
 from genre_x.training.back_translation import back_translated, find_function
 from genre_x.training.config import AugmentationConfig
 from genre_x.training.names import NamePool, kinds_of
@@ -31,7 +31,7 @@ POOL = NamePool.of([typed("Grace Hopper met Alan Turing in Rome.", Grace_Hopper=
 
 
 def swapped(document, pool=POOL, seed=0):
-    swaps = pool.swaps(document, mentions_of(document), 1.0, random.Random(seed))
+    swaps = pool.swaps(document, document.annotated_mentions, 1.0, random.Random(seed))
     return edited(document, [Edit(start, end, text) for (start, end), text in swaps.items()])
 
 
@@ -123,7 +123,7 @@ class TestNames:
                 found = swapped(document, pool, seed)
                 assert len({m.text for m in found.mentions}) == len({m.text for m in document.mentions})
                 assert [t.relation for t in found.triples] == [t.relation for t in document.triples]
-                for before, after in zip(mentions_of(document), mentions_of(found), strict=True):
+                for before, after in zip(document.annotated_mentions, found.annotated_mentions, strict=True):
                     assert before.type == after.type
 
 
@@ -238,12 +238,12 @@ class TestBackTranslation:
         assert seen == ["ENTITY0 moved to ENTITY1."]
         assert (found.text, n_left) == ("It is Oslo where Ada Byron went.", 0)
         assert rows(found) == [("Ada Byron", "moved to", "Oslo")]
-        assert [m.type for m in mentions_of(found)] == ["place", "person"]
+        assert [m.type for m in found.annotated_mentions] == ["place", "person"]
 
     def test_nested_mentions_come_back_together(self, monkeypatch):
         document = typed("The University of Oslo is old.", University_of_Oslo="org", Oslo="place")
         (found,), _ = self.back(monkeypatch, lambda texts: [f"Old: {text}" for text in texts], [document])
-        assert [m.text for m in mentions_of(found)] == ["University of Oslo", "Oslo"]
+        assert [m.text for m in found.annotated_mentions] == ["University of Oslo", "Oslo"]
 
     @pytest.mark.parametrize(
         "answer", ["ENTITY0 went.", "ENTITY0 ENTITY1 ENTITY1", "ENTITY0 ENTITY1 ENTITY2", "nothing", "", "ENTITY0s ENTITY1"]

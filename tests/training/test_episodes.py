@@ -90,6 +90,23 @@ def test_an_episode_knows_its_length(byte_tokenizer, typed_set, make_builder):
         assert episode.n_tokens == count(episode.messages) <= 900
 
 
+@pytest.mark.parametrize("empty_share", [0.3, 0.7])
+def test_sequences_stay_full_and_the_empty_rate_holds_however_many_documents_are_empty(untyped_set, make_builder, empty_share):
+    def sentence(n):
+        if n % 10 < 10 * empty_share:
+            return Document(f"e{n}", f"It rained on day {n}.", None, ())
+        verb, text = ("knows", "likes")[n % 2], f"Ada {('knows', 'likes')[n % 2]} Bob, who is {n}."
+        return Document(f"k{n}", text, None, (Triple(Mention(0, 3, "Ada"), verb, Mention(10, 13, "Bob")),))
+
+    source = replace(untyped_set, documents=tuple(map(sentence, range(2000))))
+    builder = make_builder(max_tokens=100_000, empty_rate=0.2, drop_rate=0.0)
+    episodes = list(builder.build(source, random.Random(0)))
+    later = episodes[len(episodes) // 3 : -10]
+    assert sum(episode.n_documents for episode in later) > 7 * len(later)
+    share = sum(episode.n_empty for episode in later) / sum(episode.n_documents for episode in later)
+    assert 0.1 < share < 0.3
+
+
 def test_turns_are_rendered_as_a_prompt_with_examples(typed_set, make_builder):
     builder = make_builder(sample_schema=False, max_tokens=4000)
     episode = next(builder.build(typed_set, random.Random(0)))

@@ -4,6 +4,7 @@ import json
 import logging
 import random
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,18 +16,20 @@ from genre_x.backends.transformers import TransformersBackend
 from genre_x.chat import encode_chat
 from genre_x.datasets import load_sentences
 from genre_x.errors import SchemaError
-from genre_x.models import METADATA_FILE, find_model, load_model
+from genre_x.models import METADATA_FILE, find_model, load_model, shrink_model
 from genre_x.prompting import PromptTemplate
 from genre_x.task import parse_task
 from genre_x.training import record
 from genre_x.training.callbacks import Stopping
-from genre_x.training.config import TrainingConfig
+from genre_x.training.config import AugmentationConfig, TrainingConfig
 from genre_x.training.encoding import IGNORED, encode_decoder
 from genre_x.training.plan import make_plan
 from genre_x.training.run import episode_builder, train
 from genre_x.training.scorer import DevScorer, generating, sample
+from genre_x.training.selection import _is_scheduled
 from genre_x.training.weights import average_weights, checkpoints
 
+EMPTY = {"output_dir": "x", "train": [{"sentences": "s", "task": "general"}], "dev": [{"sentences": "s", "task": "general"}]}
 SHORT = {"learning_rate": 5e-3, "epochs": 3, "batch_size": 4, "warmup_ratio": 0.0}  # 12 sequences, 3 steps an epoch
 
 
@@ -236,6 +239,24 @@ def test_a_sample_is_drawn_from_all_sets_and_keeps_their_order(sentences):
     assert sample([source], 1000, 3) == [source]
 
 
+def test_patience_that_had_run_out_stops_a_resumed_run_at_once_and_writes_nothing():
+    stopping = Stopping(TrainingConfig.model_validate({**EMPTY, "early_stopping_patience": 2}))
+    arguments = SimpleNamespace(metric_for_best_model="eval_f1", greater_is_better=True)
+    control = SimpleNamespace(should_save=False, should_training_stop=False)
+    for values, stops in (([], False), ([0.5, 0.4], False), ([0.5, 0.4, 0.5], True)):
+        state = SimpleNamespace(log_history=[{"eval_f1": value} for value in values], global_step=5, max_steps=9)
+        stopping.on_step_end(arguments, state, control)
+        assert (control.should_training_stop, control.should_save) == (stops, False)
+    assert stopping.reason == "early_stopping_patience"
+
+
+def test_checkpoints_that_a_time_limit_wrote_are_not_averaged():
+    config = TrainingConfig.model_validate({**EMPTY, "eval_steps": 100, "checkpoint_steps": 35})
+    trainer = SimpleNamespace(state=SimpleNamespace(global_step=287))
+    steps = [step for step in (105, 140, 200, 250, 280, 287) if _is_scheduled(step, config, trainer)]
+    assert steps == [105, 140, 200, 280, 287]
+
+
 def test_all_faults_are_named_before_a_model_is_loaded(make_config, tiny_decoder, tmp_path, monkeypatch):
     monkeypatch.setattr("genre_x.training.run.load_model", lambda *_: pytest.fail("a model was loaded"))
     config = make_config(
@@ -246,15 +267,20 @@ def test_all_faults_are_named_before_a_model_is_loaded(make_config, tiny_decoder
         frozen=["layers:7"],
         regularization={"hidden_dropout": 0.1},
         dev=[{"sentences": tmp_path / "none.jsonl", "task": "general"}],
+        episodes={"paraphrases": tmp_path / "typo.yaml"},
     )
+    augmentation = AugmentationConfig(synonym_rate=0.1, synonyms=tmp_path / "typo.tsv")
+    config = config.model_copy(update={"train": config.train.model_copy(update={"augmentation": augmentation})})
     with pytest.raises(SchemaError) as error:
         train(config)
     lines = str(error.value).splitlines()
-    assert lines[0] == "The run can't start: 5 faults"
+    assert lines[0] == "The run can't start: 7 faults"
     assert [line.split(":")[0].strip(" -") for line in lines if line.startswith("  - ")] == [
         "template",
         "output_format",
         "dev",
+        "episodes.paraphrases",
+        f"synonyms {tmp_path / 'typo.tsv'}",
         "frozen",
         "regularization.hidden_dropout",
     ]
@@ -357,3 +383,37 @@ def test_a_config_needs_exactly_one_kind_of_source(tmp_path):
     with pytest.raises(SchemaError, match="name either") as error:
         TrainingConfig.load(path)
     assert "`dataset` needs a `split`" in str(error.value)
+
+
+def test_a_mixture_that_can_not_be_read_is_one_fault_with_its_own_name(tmp_path):
+    path, mixture = tmp_path / "c.yaml", tmp_path / "mix.yaml"
+    mixture.write_text("sources: [", encoding="utf-8")
+    for named, why in (
+        (mixture, "expected the node content"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "no.yaml", "No such file"),
+    ):
+        path.write_text(f"output_dir: x\ntrain: {named}\ndev: [{{sentences: s, task: general}}]\n", encoding="utf-8")
+        with pytest.raises(SchemaError, match=rf"c\.yaml.*\n  - train: .*can't read the mixture: (.|\n)*{why}"):
+            TrainingConfig.load(path)
+    with pytest.raises(SchemaError, match="Can't read"):
+        TrainingConfig.load(tmp_path)
+
+
+def test_an_adapter_on_a_model_that_is_stored_as_a_change_is_merged_and_the_card_says_so(
+    make_config, tiny_decoder, tmp_path, monkeypatch
+):
+    tuned, small = tmp_path / "tuned", tmp_path / "small"
+    model, tokenizer = load_model(find_model(str(tiny_decoder)), dtype=torch.float32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1e-3)
+    for part in (model, tokenizer):
+        part.save_pretrained(tuned)
+    shrink_model(str(tuned), small, base=str(tiny_decoder))
+    monkeypatch.setattr("genre_x.training.run._scores", fake_scores)
+    folder = train(make_config(small, tmp_path / "run", adapter={"rank": 2, "alpha": 4}, optimizer=SHORT | {"epochs": 1}))
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert ("library_name: transformers" in card, "LoRA" in card) == (True, False)
+    assert f"base_model: {tiny_decoder}" in card
+    assert find_model(str(folder)).adapter is None

@@ -139,6 +139,16 @@ def test_expressing_leaves_out_what_the_schema_does_not_have():
 ADA_TYPED, BOB_TYPED = Mention(0, 3, "Ada", "person"), Mention(23, 26, "Bob", "person")
 
 
+def test_triples_spelled_alike_stand_where_the_first_of_them_is():
+    text = "Ada met Bob. Cy met Di. Ada met Bob."
+    ada, bob = (Mention(start, start + 3, text[start : start + 3]) for start in (0, 8))
+    again, bob_again = Mention(24, 27, "Ada"), Mention(32, 35, "Bob")
+    other = Triple(Mention(13, 15, "Cy"), "met", Mention(20, 22, "Di"))
+    triples = (Triple(again, "met", bob_again), other, Triple(ada, "met", bob))
+    schema = Schema(name="s", relation_types=(RelationType(name="met"),))
+    assert express(Document("d", text, None, triples), schema) == [Triple(ada, "met", bob), other]
+
+
 def test_types_that_the_answer_has_to_name_must_be_annotated():
     open_types = RelationType(name="spouse")
     schema = SCHEMA.model_copy(update={"relation_types": (open_types,)})
