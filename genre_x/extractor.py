@@ -349,7 +349,7 @@ class Extractor:
             reason = Reason.TRUNCATED if completion.finish_reason == "length" else Reason.UNPARSABLE
             rejections.append(Rejection(reason, parsed.unfinished))
         triples = []
-        find = finder(window.text, window.mentions)
+        find = finder(window.text, window.mentions, [name for row in parsed.triples for name in (row.head, row.tail)])
         for surface in parsed.triples:
             outcome = self._ground(surface, window, find)
             if isinstance(outcome, Reason):

@@ -117,20 +117,32 @@ def nearest_pair(
     return min(pairs, key=distance, default=None)
 
 
-def finder(text: str, mentions: Iterable[Mention] | None = None) -> Finder:
+def finder(text: str, mentions: Iterable[Mention] | None = None, written: Iterable[str] = ()) -> Finder:
     """A function that finds the spans a string may stand for.
 
     Args:
         text: The document.
         mentions: If given, only these spans are entities; a mention without type has every type.
+        written: All heads and tails of the answer. A string that stands alone and inside a longer one of them means the
+            places where it stands alone.
 
+    >>> find = finder("Peripheral neuropathy stopped it, and neuropathy may last.", written=["Peripheral neuropathy"])
+    >>> find("neuropathy", None)
+    [(38, 48)]
     """
     given = None if mentions is None else tuple(mentions)
+    names = {normalized(name) for name in written}
 
     def find(fragment: str, type_name: str | None) -> list[tuple[int, int]]:
-        if given is None or type_name is None:
-            return occurrences(text, fragment)
         wanted = normalized(fragment)
-        return [m.span for m in given if normalized(m.text) == wanted and m.type in (None, type_name)]
+        if given is None or type_name is None:
+            found = occurrences(text, fragment)
+        else:
+            found = [m.span for m in given if normalized(m.text) == wanted and m.type in (None, type_name)]
+        if len(found) < 2:
+            return found
+        longer = [span for name in names if wanted in name and name != wanted for span in occurrences(text, name)]
+        alone = [span for span in found if not any(start <= span[0] and span[1] <= end for start, end in longer)]
+        return alone or found
 
     return find

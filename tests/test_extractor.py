@@ -82,6 +82,18 @@ def test_the_nearest_occurrences_are_meant():
     assert triple.evidence == Span(33, 54)
 
 
+def test_a_name_inside_a_longer_one_of_the_answer_is_not_meant():
+    text = "New York Times Co. hired Ada of the Times in York, not in New York."
+    tails = {
+        "New York Times Co.": 0,
+        "Times": text.index("Times in"),
+        "York": text.index("York,"),
+        "New York": text.rindex("New"),
+    }
+    extraction = extractor([rows(*(["Ada", "met", tail] for tail in tails))], schema=UNTYPED).extract(text)
+    assert {triple.tail.text: triple.tail.start_char for triple in extraction.triples} == tails
+
+
 def test_evidence_reaches_from_the_first_to_the_last_sentence_touched():
     (triple,) = extractor([rows(["IBM", "x", "y"], ["Bob", "works for", "IBM"])]).extract(TEXT).triples
     assert triple.evidence == Span(0, 54)

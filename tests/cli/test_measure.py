@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -392,8 +393,11 @@ def test_another_format_by_name(tmp_path, silent):
     assert (marked["entities"], marked["given_entities"]) == ("marked", True)
 
 
-def test_predictions_with_marked_mentions_can_be_calibrated(tmp_path, files, scored):
+def test_predictions_with_marked_mentions_can_be_calibrated(tmp_path, files, scored, monkeypatch):
     predictions = tmp_path / "p.jsonl"
+    marked = {re.sub("Ada|Bob|Eve", r"[\g<0>]", text) if triples else text: ANSWERS[text] for text, triples in SENTENCES}
+    for text, answer in marked.items():
+        monkeypatch.setitem(ANSWERS, text, answer)
     assert evaluate(files, "--given-entities", "--mark-mentions", "--predictions", predictions).exit_code == 0
     done = invoke("calibrate", predictions, "--out", tmp_path / "c.json")
     assert done.exit_code == 0, done.output
