@@ -216,7 +216,7 @@ def express(document: Document, schema: Schema) -> list[Triple] | None:
             return None
         found.append(replace(triple, head=head, relation=relation.name, tail=tail))
     found.sort(key=lambda t: (t.head.start_char, t.tail.start_char, t.relation))
-    kept: dict[tuple[str, ...], Triple] = {}
+    kept: dict[tuple[object, ...], Triple] = {}
     for triple in found:
         kept.setdefault(_spelled(triple), triple)
     return list(kept.values())
