@@ -113,11 +113,25 @@ def read_text(path: Path) -> str:
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return content.decode("utf-8")
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"Can't read {str(path)!r}: {error}.") from error
+    return decoded(content, repr(str(path)))
+
+
+def decoded(content: bytes, name: str) -> str:
+    """UTF-8 text, with its line ends as they are.
+
+    Args:
+        content: The bytes.
+        name: What the message calls them.
+
+    Raises:
+        DataError: They are not UTF-8.
+    """
+    try:
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{str(path)!r} is not UTF-8: {error.reason} at byte {error.start}.") from error
+        raise DataError(f"{name} is not UTF-8: {error.reason} at byte {error.start}.") from error
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:

@@ -39,7 +39,7 @@ from genre_x.cli.terminal import (
 from genre_x.document import Document, Extraction
 from genre_x.errors import GenreXError
 from genre_x.interfaces import GenerationConfig
-from genre_x.records import to_json
+from genre_x.records import decoded, to_json
 from genre_x.task import DEFAULT_TASK, load_task
 
 if TYPE_CHECKING:
@@ -225,12 +225,9 @@ def _read(file: Path | None) -> str:
     """UTF-8 text of a file, or of standard input for None; line ends stay as they are, since offsets count them."""
     try:
         content = sys.stdin.buffer.read() if file is None else file.read_bytes()
-        return content.decode("utf-8-sig")
     except OSError as error:
         raise GenreXError(f"Can't read {str(file)!r}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        name = "The standard input" if file is None else repr(str(file))
-        raise GenreXError(f"{name} is not UTF-8: {error.reason} at byte {error.start}.") from error
+    return decoded(content, "The standard input" if file is None else repr(str(file))).removeprefix("\ufeff")
 
 
 def _extractor(**options: object) -> "Extractor":

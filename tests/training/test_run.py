@@ -288,14 +288,20 @@ def test_all_faults_are_named_before_a_model_is_loaded(make_config, tiny_decoder
     ]
 
 
-def test_another_template_or_format_than_the_models_is_said(make_config, tiny_decoder, tmp_path, caplog):
+@pytest.fixture
+def trained(tiny_decoder, tmp_path):
+    """A folder with a model that says what it was fine-tuned with."""
     folder = tmp_path / "trained"
     shutil.copytree(tiny_decoder, folder)
     about = {"name": "trained", "template": PromptTemplate.load("re.v1").id, "output_format": "rows"}
     (folder / METADATA_FILE).write_text(json.dumps(about), encoding="utf-8")
-    make_plan(make_config(folder, tmp_path / "a"), resume=False)
+    return folder
+
+
+def test_another_template_or_format_than_the_models_is_said(make_config, trained, tmp_path, caplog):
+    make_plan(make_config(trained, tmp_path / "a"), resume=False)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
-    make_plan(make_config(folder, tmp_path / "b", template="re.v2", output_format="mentions"), resume=False)
+    make_plan(make_config(trained, tmp_path / "b", template="re.v2", output_format="mentions"), resume=False)
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert said == [
         "Model 'trained' was fine-tuned with the template 're.v1', and will learn 're.v2' anew.",
@@ -303,18 +309,15 @@ def test_another_template_or_format_than_the_models_is_said(make_config, tiny_de
     ]
 
 
-def test_a_model_may_learn_another_template_and_is_scored_before_with_its_own(make_config, tiny_decoder, tmp_path, monkeypatch):
-    folder = tmp_path / "trained"
-    shutil.copytree(tiny_decoder, folder)
-    about = {"name": "trained", "template": PromptTemplate.load("re.v1").id, "output_format": "rows"}
-    (folder / METADATA_FILE).write_text(json.dumps(about), encoding="utf-8")
+def test_a_model_may_learn_another_template_and_is_scored_before_with_its_own(make_config, trained, tmp_path):
     changes = {"template": "re.v2", "output_format": "mentions", "episodes": {"max_tokens": 1800, "sample_schema": False}}
-    target = train(make_config(folder, tmp_path / "run", optimizer=SHORT | {"epochs": 1}, **changes))
+    target = train(make_config(trained, tmp_path / "run", optimizer=SHORT | {"epochs": 1}, **changes))
     assert result_of(tmp_path / "run")["before"]["n_documents"] == 2
     assert find_model(str(target)).template == PromptTemplate.load("re.v2").id
-    (folder / METADATA_FILE).write_text(json.dumps(about | {"template": "re.v1@00000000"}), encoding="utf-8")
+    about = json.loads((trained / METADATA_FILE).read_text(encoding="utf-8"))
+    (trained / METADATA_FILE).write_text(json.dumps(about | {"template": "re.v1@00000000"}), encoding="utf-8")
     with pytest.raises(SchemaError, match=r"model: 'trained' was fine-tuned with the template 're\.v1@00000000', and here is"):
-        make_plan(make_config(folder, tmp_path / "again"), resume=False)
+        make_plan(make_config(trained, tmp_path / "again"), resume=False)
 
 
 def test_a_config_that_contradicts_itself_is_refused(tmp_path):
