@@ -173,7 +173,7 @@ def measure(
         for place, batch in enumerate(trainer.get_train_dataloader()):
             inputs = {name: value.to(device) for name, value in batch.items()}
             started = time.perf_counter()
-            with trainer.compute_loss_context_manager():
+            with trainer.compute_loss_context_manager(), trainer.accelerator.autocast():
                 loss = trainer.compute_loss(trainer.model, dict(inputs))
             loss.backward()
             if device.type == "cuda":

@@ -283,6 +283,10 @@ def _answers(model: Any, inputs: dict[str, Any], *, is_seq2seq: bool) -> tuple[A
     targets = labels[:, 1:]  # the logits at position i say token i + 1
     answered = targets != IGNORED
     positions = answered.any(dim=0).nonzero(as_tuple=True)[0]
+    if inputs["attention_mask"][:, 0].all():
+        # The padding is on the right, where no earlier token of a decoder sees it; without a mask, attention skips half
+        # of its work: 1.2 (bf16) to 1.7 (fp32) times as many tokens a second on a CPU, for two sequences of 1,000 tokens.
+        inputs["attention_mask"] = None
     outputs = model(**inputs, use_cache=False, logits_to_keep=positions)
     answered, targets = answered[:, positions], targets[:, positions]
     return outputs, outputs.logits[answered], targets[answered]
