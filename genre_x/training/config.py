@@ -289,7 +289,8 @@ class TrainingConfig(_Strict):
         adapter: None trains the weights themselves.
         frozen: Parts of the weights that stay as they are: `embeddings` (and the output projection tied to them), or
             `layers:N` for the lowest N layers, of encoder and decoder alike.
-        precision: `bf16` computes in bfloat16 and keeps float32 weights; several times faster on CPUs with AVX512-BF16.
+        precision: `bf16` computes in bfloat16 and keeps float32 weights; about twice as fast on CPUs with AMX, slower on those
+            without.
         compile_layers: Compile each layer with torch.compile: a minute at the start, faster steps after.
         select_by: Which checkpoint is best, and when to stop: `loss` on the development sequences, or strict `f1` on
             documents, by greedy generation under the grounded constraint.

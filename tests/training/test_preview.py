@@ -3,7 +3,9 @@
 import re
 
 import pytest
+import torch
 from rich.console import Console
+from torch.nn.modules.module import register_module_forward_hook
 from typer.testing import CliRunner
 
 from genre_x.cli import app
@@ -29,6 +31,19 @@ def test_a_decoders_sequences_sources_and_time(make_config, tiny_decoder, tmp_pa
     assert re.search(r"[\d,]+ tokens per epoch, [\d,]+ in 6 epochs", shown)
     assert re.search(r"About [\d.]+ (s|min|h): .* 2 batches \([\d,]+ tokens, fp32\) on cpu with \d+ threads", shown)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_time_is_that_of_the_runs_precision(make_config, tiny_decoder, tmp_path):
+    dtypes = set()
+
+    def note(module, inputs, output):
+        if isinstance(module, torch.nn.Linear):
+            dtypes.add(output.dtype)
+
+    with register_module_forward_hook(note):
+        shown = dry_run(make_config(tiny_decoder, tmp_path / "run", precision="bf16"))
+    assert "bf16" in shown
+    assert dtypes == {torch.bfloat16}
 
 
 def test_an_encoder_decoders_answer_is_a_sequence_of_its_own(make_config, tiny_seq2seq, tmp_path):
