@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -289,8 +290,8 @@ class TrainingConfig(_Strict):
         adapter: None trains the weights themselves.
         frozen: Parts of the weights that stay as they are: `embeddings` (and the output projection tied to them), or
             `layers:N` for the lowest N layers, of encoder and decoder alike.
-        precision: `bf16` computes in bfloat16 and keeps float32 weights; about twice as fast on CPUs with AMX, slower on those
-            without.
+        precision: `bf16` computes in bfloat16 and keeps float32 weights: about twice as fast on CPUs with AMX, slower on those
+            without. `auto` is replaced by what suits the machine at once, so that a run folder says what was used.
         compile_layers: Compile each layer with torch.compile: a minute at the start, faster steps after.
         select_by: Which checkpoint is best, and when to stop: `loss` on the development sequences, or strict `f1` on
             documents, by greedy generation under the grounded constraint.
@@ -318,7 +319,7 @@ class TrainingConfig(_Strict):
     frozen: tuple[Annotated[str, Field(pattern=r"^(embeddings|layers:[0-9]+)$")], ...] = ()
     optimizer: OptimizerConfig = OptimizerConfig()
     regularization: RegularizationConfig = RegularizationConfig()
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", validate_default=True)
     compile_layers: bool = False
     select_by: Literal["loss", "f1"] = "f1"
     f1_documents: int = Field(default=60, gt=0)
@@ -331,6 +332,14 @@ class TrainingConfig(_Strict):
     tensorboard: bool = False
     dev_documents: int = Field(default=200, gt=0)
     seed: int = 0
+
+    @field_validator("precision")
+    @classmethod
+    def _suited(cls, value: str) -> str:
+        if value != "auto":
+            return value
+        on_gpu = torch.cuda.is_available()
+        return "bf16" if (torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_amx_tile_supported()) else "fp32"
 
     @field_validator("train", "dev", "old_dev", mode="before")
     @classmethod

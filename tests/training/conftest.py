@@ -156,6 +156,7 @@ def make_config(sentences):
             "f1_documents": 2,
             "select_by": "loss",
             "early_stopping_patience": None,
+            "precision": "fp32",
         }
         return TrainingConfig.model_validate({**values, **changes})
 

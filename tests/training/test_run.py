@@ -338,6 +338,18 @@ def test_a_config_that_contradicts_itself_is_refused(tmp_path):
         TrainingConfig.load(path)
 
 
+@pytest.mark.parametrize(
+    ("gpu", "gpu_bf16", "amx", "expected"),
+    [(False, False, False, "fp32"), (False, False, True, "bf16"), (True, False, True, "fp32"), (True, True, False, "bf16")],
+)
+def test_the_precision_that_suits_the_machine_is_in_the_config_at_once(monkeypatch, gpu, gpu_bf16, amx, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert TrainingConfig.model_validate(EMPTY).model_dump()["precision"] == expected
+    assert TrainingConfig.model_validate({**EMPTY, "precision": "fp32"}).precision == "fp32"
+
+
 def test_the_first_default_config_is_what_it_was():
     config = TrainingConfig.load("eval/configs/default.1.yaml")
     assert (config.select_by, config.frozen, config.adapter) == ("loss", ("embeddings",), None)
