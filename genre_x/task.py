@@ -18,6 +18,7 @@ from genre_x.grounding import nearest_pair, occurrences
 from genre_x.prompting import PromptTemplate
 from genre_x.resources import shipped
 from genre_x.schema import EntityType, Fault, LiteralType, RelationType, Schema, schema_faults
+from genre_x.yaml_text import load_yaml
 
 DEFAULT_TASK = "general"
 
@@ -132,7 +133,7 @@ def parse_task(text: str, *, source: str = "task") -> Task:
         TaskError: The text has faults; the error lists all of them.
     """
     try:
-        content = yaml.safe_load(text)
+        content = load_yaml(text)
         lines = _Lines(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "yaml_text"),
     ("schema",),
     ("document",),
     ("interfaces", "relation_attrs"),

@@ -15,6 +15,7 @@ from genre_x.datasets import AnnotatedSet
 from genre_x.document import Document
 from genre_x.errors import DataError, UnknownNameError
 from genre_x.schema import Schema
+from genre_x.yaml_text import load_yaml
 
 
 def load_relation_names(path: str | Path) -> tuple[str, ...]:
@@ -24,7 +25,7 @@ def load_relation_names(path: str | Path) -> tuple[str, ...]:
         DataError: The file can't be read, or holds something else.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = load_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"Can't read the relation names in {str(path)!r}: {error}") from error
     if not isinstance(content, list) or not content or not all(isinstance(name, str) for name in content):

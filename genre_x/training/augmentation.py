@@ -22,6 +22,7 @@ from genre_x.prompting import marked
 from genre_x.training.config import AugmentationConfig
 from genre_x.training.names import NamePool
 from genre_x.training.schemas import is_grounded
+from genre_x.yaml_text import load_yaml
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -127,7 +128,7 @@ def load_synonyms(path: Path) -> Synonyms:
             rows = [line.split("\t") for line in content.split("\n") if line.strip()]
             loaded: object = {word.strip(): [other.strip() for other in others if other.strip()] for word, *others in rows}
         else:
-            loaded = yaml.safe_load(content)
+            loaded = load_yaml(content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SchemaError(f"Can't read the synonyms {str(path)!r}: {error}") from error
     if not isinstance(loaded, dict):

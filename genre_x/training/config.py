@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from genre_x.errors import SchemaError
 from genre_x.formats import DEFAULT_FORMAT
 from genre_x.prompting import DEFAULT_TEMPLATE
+from genre_x.yaml_text import load_yaml
 
 
 class _Strict(BaseModel):
@@ -151,7 +152,7 @@ def load_mapping(value: object) -> object:
     """What a YAML file holds, for a path; anything else as it is, a list as the sources of a mixture."""
     if isinstance(value, str | Path):
         try:
-            return yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+            return load_yaml(Path(value).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ValueError(f"can't read the mixture: {error}") from error
     return {"sources": value} if isinstance(value, list | tuple) else value
@@ -365,7 +366,7 @@ class TrainingConfig(_Strict):
             SchemaError: The file has faults; the error lists all of them.
         """
         try:
-            return cls.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+            return cls.model_validate(load_yaml(Path(path).read_text(encoding="utf-8")))
         except OSError as error:
             raise SchemaError(f"Can't read {str(path)!r}: {error.strerror}.") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:

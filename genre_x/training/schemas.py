@@ -20,6 +20,7 @@ from genre_x.errors import SchemaError
 from genre_x.grounding import chunks, normalized
 from genre_x.schema import LITERAL_TYPES, EntityType, RelationType, Schema
 from genre_x.training.config import EpisodesConfig
+from genre_x.yaml_text import load_yaml
 
 Paraphrases = Mapping[str, Sequence[str]]
 
@@ -49,7 +50,7 @@ def load_paraphrases(path: Path | None) -> Paraphrases:
     if path is None:
         return {}
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SchemaError(f"Can't read the paraphrases {str(path)!r}: {error}") from error
     if not isinstance(loaded, dict) or not all(
