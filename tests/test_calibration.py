@@ -252,6 +252,9 @@ def test_there_must_be_right_and_wrong_triples_of_one_model():
         fit([predictions([(None, True)])])
     with pytest.raises(DataError, match="one model; these predictions are of 2: a, b"):
         fit([predictions([(0.9, True)], model="a"), predictions([(0.9, False)], model="b")])
+    run, found = predictions([(0.9, True)])
+    with pytest.raises(DataError, match="some several"):
+        fit([(run, found), (run.model_copy(update={"n_answers": 10}), predictions([(0.4, False)])[1])])
 
 
 class Sure(FakeBackend):

@@ -46,11 +46,13 @@ def fit(
         git_commit: Likewise.
 
     Raises:
-        DataError: There is nothing to fit, or the runs are of different models.
+        DataError: There is nothing to fit, or the runs are of different models, or some of one answer and some of several.
     """
     models = sorted({run.model for run, _ in runs})
     if len(models) > 1:
         raise DataError(f"A calibration is for one model; these predictions are of {len(models)}: {', '.join(models)}.")
+    if len({run.n_answers > 1 for run, _ in runs}) > 1:
+        raise DataError("Some of these runs took one answer, some several, whose scores are not the same thing.")
     data = labelled(runs, matching=matching)
     _check(data)
     knots, temperature = _fit(method, data.scores, data.right)
