@@ -1,11 +1,13 @@
 """YAML in which a key that stands twice is a fault; PyYAML would silently keep the second alone."""
 
+from typing import Any
+
 import yaml
 from yaml.composer import ComposerError
 
 
 class _Loader(yaml.SafeLoader):
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         first: dict[tuple[str, str], int] = {}
         for key, _ in node.value:
