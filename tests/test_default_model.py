@@ -77,8 +77,9 @@ def test_a_task_with_another_template_is_refused(tiny_decoder, tmp_path):
 
 @pytest.fixture(scope="module")
 def demo(default_weights):
-    # A little below what `make demo` asks for: each kind of processor rounds bfloat16 in its own way, and scores with it.
-    extractor = Extractor.from_task("general", min_score=0.5)
+    # As `make demo` asks, but in float32: each kind of processor rounds bfloat16 in its own way, and scores with it.
+    backend = TransformersBackend(precision="float32")
+    extractor = Extractor.from_task("general", backend=backend, calibration=models.find_calibration(), min_score=0.6)
     return extractor.extract((ROOT / "eval" / "data" / "demo.txt").read_text(encoding="utf-8"))
 
 
