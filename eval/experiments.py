@@ -13,7 +13,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from eval.sentences import ROOT
@@ -24,6 +23,7 @@ from genre_x.interfaces import GenerationConfig
 from genre_x.task import load_task
 from genre_x.training.config import TrainingConfig
 from genre_x.training.run import RESULT_FILE, train
+from genre_x.yaml_text import load_yaml
 
 RESULTS = ROOT / "eval" / "results"
 
@@ -47,11 +47,11 @@ class Experiments(BaseModel):
     @classmethod
     def load(cls, path: Path) -> "Experiments":
         """Read the YAML file."""
-        return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return cls.model_validate(load_yaml(path.read_text(encoding="utf-8")))
 
     def config(self, name: str) -> TrainingConfig:
         """The training config of a variant, with a run folder of its own."""
-        values = merged(yaml.safe_load(self.reference.read_text(encoding="utf-8")), self.variants[name])
+        values = merged(load_yaml(self.reference.read_text(encoding="utf-8")), self.variants[name])
         return TrainingConfig.model_validate({**values, "output_dir": str(Path(values["output_dir"]) / name)})
 
 

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval.report.results import describe
+from genre_x import yaml_text
 from genre_x.errors import DataError
 
 NOT_STATED = "not stated"
@@ -117,7 +118,7 @@ def load_yaml(path: Path, model: type[Model]) -> Model:
         DataError: It has faults; all of them are named.
     """
     try:
-        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return model.model_validate(yaml_text.load_yaml(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError) as error:
         raise DataError(f"Can't read {path.name}: {error}") from error
     except ValidationError as error:
