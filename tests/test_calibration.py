@@ -152,10 +152,20 @@ def test_what_makes_no_sense_is_refused(change):
 
 def test_isotonic_by_hand():
     # 0.2: 1 of 4 right; 0.6: 3 of 4 right; 0.8: 1 of 4, which is less, so it is pooled with 0.6: 4 of 8
-    scores = np.repeat([0.2, 0.6, 0.8], 4)
-    right = np.array([1, 0, 0, 0, 1, 1, 1, 0, 1, 0, 0, 0], dtype=float)
-    knots = dict(fit_isotonic(scores, right))
-    assert knots == {0.2: pytest.approx(0.25), 0.6: pytest.approx(0.5), 0.8: pytest.approx(0.5)}
+    scores = np.repeat([0.2, 0.6, 0.8], 4000)
+    right = np.concatenate([np.tile(four, 1000) for four in ([1, 0, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0])]).astype(float)
+    knots = {round(raw, 3): calibrated for raw, calibrated in fit_isotonic(scores, right)}
+    assert [knots[score] for score in (0.2, 0.6, 0.8)] == pytest.approx([0.25, 0.5, 0.5], abs=0.02)
+
+
+def test_a_small_change_of_a_score_is_a_small_change_of_its_calibration():
+    # a third is right up to 0.55, two thirds from 0.56 on: a single staircase goes up between the two
+    scores = np.linspace(0.1, 1.0, 91)
+    right = np.where(np.arange(91) % 3 == 0, scores < 0.555, scores > 0.555).astype(float)
+    calibration = ISOTONIC.model_copy(update={"knots": fit_isotonic(scores, right)})
+    assert calibration.apply(0.1) < 0.35
+    assert calibration.apply(1.0) > 0.65
+    assert 0 < calibration.apply(0.56) - calibration.apply(0.55) < 0.12
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])

@@ -18,6 +18,8 @@ threshold depends on single documents."""
 N_FOLDS = 5
 _SMALLEST = 1e-6
 """Scores are kept so far away from 0 and 1 where logarithms are taken."""
+_GRID = np.linspace(0.0, 1.0, 41)
+_N_RESAMPLES = 200
 
 Parameters = tuple[tuple[tuple[float, float], ...], float | None]
 
@@ -90,14 +92,23 @@ def _fit(method: Method, scores: Array, right: Array) -> Parameters:
 
 
 def fit_isotonic(scores: Array, right: Array) -> tuple[tuple[float, float], ...]:
-    """Knots of the rising line with the least squared error.
+    """Knots of a rising line, at evenly spaced raw scores: the mean of isotonic regressions on resampled data.
+
+    A single one is a staircase, on which the rounding of another processor can move a score by a whole step. The mean (bagging,
+    Breiman 1996, https://doi.org/10.1007/BF00058655) has no steps.
 
     Raises:
         MissingDependencyError: scikit-learn is not installed.
     """
     isotonic = require("sklearn.isotonic", extra="eval")
-    fitted = isotonic.IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(scores, right)
-    return tuple(zip(map(float, fitted.X_thresholds_), map(float, fitted.y_thresholds_), strict=True))
+    rng = np.random.default_rng(0)
+    mean = np.zeros_like(_GRID)
+    for _ in range(_N_RESAMPLES):
+        drawn = rng.integers(len(scores), size=len(scores))
+        stairs = isotonic.IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(scores[drawn], right[drawn])
+        mean += stairs.predict(_GRID) / _N_RESAMPLES
+    mean = np.clip(mean, 0.0, 1.0)  # sums of fractions can end a last bit above 1
+    return tuple(zip(_GRID.tolist(), mean.tolist(), strict=True))
 
 
 def fit_temperature(scores: Array, right: Array) -> float:

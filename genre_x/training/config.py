@@ -67,6 +67,8 @@ class SourceConfig(_Strict):
         leave_out: Names or labels of relation types that must not be seen: documents that state one are left out, and no
             schema shows it.
         languages: Take only documents in these languages (ISO 639-1); empty means all.
+        part: Take only the documents whose text hashes to a number from the first to below the second, of 0 to 1. So `[0, 0.9]`
+            for training and `[0.9, 1]` for development divide one file, with equal texts on the same side.
         max_documents: Take at most so many, drawn by the seed.
         repeat: How often each document is used per epoch, when the mixture has no `tokens`.
         share: Weight of this source among the others, when the mixture has `tokens`.
@@ -83,6 +85,7 @@ class SourceConfig(_Strict):
     skip_bad: bool = False
     leave_out: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    part: tuple[float, float] = (0.0, 1.0)
     max_documents: int | None = Field(default=None, gt=0)
     repeat: int = Field(default=1, gt=0)
     share: float = Field(default=1, gt=0)
@@ -104,6 +107,8 @@ class SourceConfig(_Strict):
             raise ValueError("`sentences` needs the `task` they were written for")
         if self.format is not None and self.path is None:
             raise ValueError("`format` belongs to `path`")
+        if not 0 <= self.part[0] < self.part[1] <= 1:
+            raise ValueError(f"`part` rises, within 0 and 1; found {list(self.part)}")
         return self
 
 

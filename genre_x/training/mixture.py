@@ -1,5 +1,6 @@
 """A mixture of sources: which documents a run learns from, and how often."""
 
+import hashlib
 import logging
 import random
 from collections import Counter
@@ -179,13 +180,14 @@ def _load_all(mixture: Mixture, forbidden: set[str], weight: float, seed: int) -
 def _load(source: SourceConfig, forbidden: set[str], weight: float, general: AugmentationConfig, seed: int) -> LoadedSource:
     sets = []
     for one in _read(source):
-        documents = tuple(d for d in one.documents if not source.languages or d.language in source.languages)
+        documents = tuple(d for d in one.documents if _is_taken(d, source))
         kept = without(replace(one, documents=documents), forbidden) if documents else None
         if kept is not None:
             sets.append(stated(kept))
     if not sets:
         conditions = [f"without {', '.join(sorted(forbidden))}"] if forbidden else []
         conditions += [f"in {', '.join(source.languages)}"] if source.languages else []
+        conditions += [f"in the part {list(source.part)}"] if source.part != (0, 1) else []
         raise DataError(f"{source.place}: no document is left {' and '.join(conditions)}.")
     rng = random.Random(seed)
     if source.max_documents is not None:
@@ -200,6 +202,13 @@ def _load(source: SourceConfig, forbidden: set[str], weight: float, general: Aug
             sets[place] = replace(one, documents=documents)
             n_untranslated += n_left
     return LoadedSource(source, tuple(sets), weight, augmentation, n_untranslated=n_untranslated)
+
+
+def _is_taken(document: Document, source: SourceConfig) -> bool:
+    if source.languages and document.language not in source.languages:
+        return False
+    place = int.from_bytes(hashlib.sha256(document.text.encode()).digest()[:8]) / 2**64
+    return source.part[0] <= place < source.part[1]
 
 
 def _read(source: SourceConfig) -> list[AnnotatedSet]:

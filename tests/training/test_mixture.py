@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from genre_x.errors import DataError, UnknownNameError
-from genre_x.training.config import Mixture, TrainingConfig
+from genre_x.training.config import Mixture, SourceConfig, TrainingConfig
 from genre_x.training.mixture import (
     LoadedSource,
     build_episodes,
@@ -107,6 +107,19 @@ class TestSources:
         assert len(one.documents) == 5
         with pytest.raises(DataError, match="no document is left in fr"):
             load({**source, "languages": ["fr"]})
+
+    def test_parts_divide_a_file_by_its_texts(self, folder):
+        first, second, whole = (
+            {document.text for document in load(sentences(folder, **part))[0].sets[0].documents}
+            for part in ({"part": [0, 0.6]}, {"part": [0.6, 1]}, {})
+        )
+        assert first and second
+        assert not first & second
+        assert first | second == whole
+        with pytest.raises(DataError, match=r"no document is left in the part \[0\.0, 1e-09\]"):
+            load(sentences(folder, part=[0, 1e-9]))
+        with pytest.raises(ValidationError, match=r"`part` rises, within 0 and 1; found \[0\.6, 0\.2\]"):
+            SourceConfig.model_validate(sentences(folder, part=[0.6, 0.2]))
 
     def test_the_most_documents_are_drawn_by_the_seed(self, folder):
         found = [load(sentences(folder, max_documents=7), seed=seed)[0].sets[0].documents for seed in (0, 0, 1)]
